@@ -1,0 +1,66 @@
+//! What every interaction works with: built once, shared by reference.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::Settings;
+use crate::fhir::types::Instant;
+use crate::search::extract::Extractor;
+use crate::search::page::Signature;
+use crate::search::parse::{Context, Handling};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::shared;
+
+/// Bytes of the key that signs page cursors.
+const CURSOR_KEY_BYTES: usize = 32;
+
+/// The running directory.
+pub struct App {
+    pub store: Store,
+    pub settings: Settings,
+    pub signature: Signature,
+    /// Base URLs under which references are this server's own; the first one is how the server names itself.
+    pub bases: Vec<String>,
+}
+
+impl App {
+    /// Takes the opened store into service.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the key that all nodes share cannot be read.
+    pub async fn new(store: Store, settings: Settings, bases: Vec<String>) -> Result<Arc<Self>, StoreError> {
+        let mut fresh = [0; CURSOR_KEY_BYTES];
+        openssl::rand::rand_bytes(&mut fresh).map_err(StoreError::unavailable)?;
+        let key = store
+            .write(async move |conn: &mut crate::store::conn::Conn| shared::get_or_insert(conn, "cursor-key", &fresh).await)
+            .await?;
+        Ok(Arc::new(Self { store, settings, signature: Signature::new(key), bases }))
+    }
+
+    /// How the server names itself: base URL without a trailing slash.
+    pub fn base(&self) -> &str {
+        self.bases.first().map_or("", String::as_str)
+    }
+
+    /// Now, to the millisecond: what `meta.lastUpdated` can show.
+    pub fn now(&self) -> Instant {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Instant(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX / 1000) * 1000)
+    }
+
+    pub fn extractor(&self) -> Extractor<'_> {
+        Extractor { bases: &self.bases }
+    }
+
+    /// What a query is read against.
+    pub fn search_context(&self, handling: Handling) -> Context<'_> {
+        Context {
+            bases: &self.bases,
+            now: self.now(),
+            handling,
+            count_default: self.settings.search.count_default,
+            count_max: self.settings.search.count_max,
+        }
+    }
+}

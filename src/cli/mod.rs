@@ -1,0 +1,131 @@
+//! The command line: what it takes, and what its exit code means.
+//!
+//! 0: fine. 1: findings or a refusal. 2: could not run. Errors go to standard error in one readable sentence.
+
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::config::{LogFormat, Settings};
+use crate::store::Store;
+
+/// The FHIR-native provider directory that stays true.
+///
+/// Serves Practitioner, PractitionerRole, Organization, Location and the rest of a provider directory over FHIR R4,
+/// shaped by Da Vinci PDex Plan-Net 1.2.0, from an embedded SQLite file or from PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "plumbline", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Folder of the embedded database and of all else that is kept [default: ./data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Database to use instead of plumbline.db in the data folder: sqlite:FILE or postgres://USER@HOST/DATABASE
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Settings file [default: plumbline.yaml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the directory over HTTP
+    Serve(serve::ServeArgs),
+    /// Print every setting with its default and its meaning
+    Settings,
+}
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap prints each where it belongs.
+            let _unprintable = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match execute(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("plumbline: {}", sentence(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    if matches!(cli.command, Command::Settings) {
+        print!("{}", crate::config::DEFAULTS);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut settings = Settings::load(cli.common.config.as_deref()).map_err(anyhow::Error::msg)?;
+    if let Some(data) = cli.common.data {
+        settings.data = data;
+    }
+    if cli.common.database_url.is_some() {
+        settings.database_url = cli.common.database_url;
+    }
+    start_log(&settings)?;
+    match cli.command {
+        Command::Serve(args) => serve::run(settings, &args),
+        Command::Settings => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn start_log(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log.filter).context("the setting log.filter")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// The directory behind a command: opened, its tables up to date.
+async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
+    let url = settings.database_url();
+    let limits = settings.store_limits();
+    let store = Store::open(&url, limits).await.context("the database cannot be opened")?;
+    Ok(App::new(store, settings, bases).await?)
+}
+
+/// The base URLs under which references are the directory's own, when no server tells them.
+fn bases(settings: &Settings) -> Vec<String> {
+    match &settings.server.base_url {
+        Some(url) => vec![url.trim_end_matches('/').to_owned()],
+        None => {
+            let (host, port) = settings.server.listen.rsplit_once(':').unwrap_or((&settings.server.listen, "8080"));
+            own_bases(host, port)
+        }
+    }
+}
+
+/// The names that this machine has for itself, the given one first.
+fn own_bases(host: &str, port: &str) -> Vec<String> {
+    let mut bases: Vec<String> = [host, "127.0.0.1", "localhost", "[::1]"].iter().map(|host| format!("http://{host}:{port}/fhir")).collect();
+    bases.sort_by_key(|base| !base.starts_with(&format!("http://{host}:")));
+    bases.dedup();
+    bases
+}

@@ -1,0 +1,229 @@
+//! A resource as JSON: strict parsing in, canonical bytes out. Unknown to this module: what the elements mean.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::error::{FhirError, Kind};
+use super::outcome::{Issue, IssueCode};
+use super::types::{Instant, is_id};
+
+/// The name under which serde_json hands out a number whose digits it keeps (feature `arbitrary_precision`).
+const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+
+/// Parses one JSON document strictly (R4 json.html): UTF-8, one object, unique property names, nothing after it,
+/// nesting of at most 128 levels.
+///
+/// # Errors
+/// 400 `structure` with the line and column.
+pub fn parse_json(body: &[u8]) -> Result<Value, FhirError> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = std::str::from_utf8(body).map_err(|error| {
+        FhirError::malformed(format!("The body is not valid UTF-8 (first bad byte at {}).", error.valid_up_to()))
+            .code(IssueCode::Structure)
+    })?;
+    let Strict(value) = serde_json::from_str::<Strict>(text).map_err(|error| {
+        FhirError::malformed(format!("The body is not valid JSON: {error}.")).code(IssueCode::Structure)
+    })?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(FhirError::malformed("The body must be a JSON object with a resourceType.").code(IssueCode::Structure))
+    }
+}
+
+/// A JSON value in which no object names a property twice.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Strict;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
+        Ok(Strict(Value::Bool(value)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Strict, E> {
+        Ok(Strict(Value::Null))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
+        Ok(Strict(Value::Number(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
+        Ok(Strict(Value::Number(value.into())))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Strict, E> {
+        Number::from_f64(value).map(|number| Strict(Value::Number(number))).ok_or_else(|| E::custom("not a number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
+        Ok(Strict(Value::String(value.to_owned())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Strict, E> {
+        Ok(Strict(Value::String(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Strict, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Strict(Value::Array(array)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Strict, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            if name == NUMBER_TOKEN && object.is_empty() {
+                let digits: String = entries.next_value()?;
+                return digits.parse().map(|number| Strict(Value::Number(number))).map_err(de::Error::custom);
+            }
+            let Strict(value) = entries.next_value()?;
+            if object.contains_key(&name) {
+                return Err(de::Error::custom(format!("property \"{name}\" occurs twice in one object")));
+            }
+            object.insert(name, value);
+        }
+        Ok(Strict(Value::Object(object)))
+    }
+}
+
+/// `resourceType` of a JSON object.
+///
+/// # Errors
+/// 400 when it is missing or no string.
+pub fn type_name(body: &Value) -> Result<&str, FhirError> {
+    body.get("resourceType").and_then(Value::as_str).ok_or_else(|| {
+        FhirError::with_issue(
+            Kind::Malformed,
+            Issue::error(IssueCode::Structure, "The resource has no resourceType.").at("resourceType"),
+        )
+    })
+}
+
+/// `id` of a resource; `None` when absent.
+///
+/// # Errors
+/// 400 when it is not a legal id.
+pub fn id(body: &Value) -> Result<Option<&str>, FhirError> {
+    match body.get("id") {
+        None => Ok(None),
+        Some(Value::String(id)) if is_id(id) => Ok(Some(id)),
+        Some(other) => Err(FhirError::with_issue(
+            Kind::Malformed,
+            Issue::error(
+                IssueCode::Value,
+                format!("The id {} is not legal: 1 to 64 letters, digits, '-' and '.'.", excerpt(&other.to_string())),
+            )
+            .at("id"),
+        )),
+    }
+}
+
+/// Sets `id`, `meta.versionId` and `meta.lastUpdated`, which are the server's to give, keeping the rest of `meta`.
+/// `id` is placed right after `resourceType` and `meta` right after `id` when they are new.
+pub fn stamp(body: &mut Value, id: &str, version: i64, at: Instant) {
+    let Value::Object(object) = body else { return };
+    if let Some(value) = object.get_mut("id") {
+        *value = id.into();
+    } else {
+        object.shift_insert(1.min(object.len()), "id".into(), id.into());
+    }
+    if !object.get("meta").is_some_and(Value::is_object) {
+        object.shift_remove("meta");
+        object.shift_insert(2.min(object.len()), "meta".into(), Value::Object(Map::new()));
+    }
+    if let Some(Value::Object(meta)) = object.get_mut("meta") {
+        meta.insert("versionId".into(), version.to_string().into());
+        meta.insert("lastUpdated".into(), at.to_fhir().into());
+    }
+}
+
+/// True when two bodies differ in nothing but what [`stamp`] sets: such a write makes no new version.
+pub fn same_content(left: &Value, right: &Value) -> bool {
+    let (Value::Object(left), Value::Object(right)) = (left, right) else { return false };
+    let rest = |object: &Map<String, Value>| object.len() - usize::from(object.contains_key("meta"));
+    rest(left) == rest(right)
+        && left.iter().all(|(name, value)| name == "meta" || right.get(name) == Some(value))
+        && same_meta(left.get("meta"), right.get("meta"))
+}
+
+fn same_meta(left: Option<&Value>, right: Option<&Value>) -> bool {
+    let clients = |meta: Option<&Value>| -> Vec<(String, Value)> {
+        let mut own: Vec<_> = meta
+            .and_then(Value::as_object)
+            .map(|meta| meta.iter().filter(|(name, _)| !matches!(name.as_str(), "versionId" | "lastUpdated")))
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        own.sort_by(|a, b| a.0.cmp(&b.0));
+        own
+    };
+    clients(left) == clients(right)
+}
+
+/// At most 80 characters of a client's text, for a message.
+pub fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hostile_json_is_refused_with_a_sentence() {
+        let refused = |body: &[u8], part: &str| {
+            let error = parse_json(body).expect_err("refused");
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        refused(b"{\"a\":1,\"a\":2}", "occurs twice");
+        refused(b"{\"a\":\"\xff\"}", "UTF-8");
+        refused(b"{} {}", "not valid JSON");
+        refused(b"[1]", "must be a JSON object");
+        refused("[".repeat(10_000).as_bytes(), "recursion limit");
+        refused(b"{\"a\":1", "EOF");
+    }
+
+    #[test]
+    fn decimals_keep_their_digits() {
+        let value = parse_json(b"{\"a\":1.10,\"b\":[0.000000000000000000001,1E3]}").expect("parses");
+        assert_eq!(value.to_string(), "{\"a\":1.10,\"b\":[0.000000000000000000001,1E+3]}".replace("E+", "E"));
+    }
+
+    #[test]
+    fn stamping_keeps_the_rest_of_meta() {
+        let mut body = json!({"resourceType": "Basic", "meta": {"tag": [{"code": "x"}], "versionId": "9"}, "code": {}});
+        stamp(&mut body, "a", 2, Instant(1_500_000));
+        assert_eq!(
+            body.to_string(),
+            r#"{"resourceType":"Basic","id":"a","meta":{"tag":[{"code":"x"}],"versionId":"2","lastUpdated":"1970-01-01T00:00:01.500Z"},"code":{}}"#
+        );
+        let other = json!({"resourceType": "Basic", "id": "a", "code": {}, "meta": {"tag": [{"code": "x"}]}});
+        assert!(same_content(&body, &other));
+        assert!(!same_content(&body, &json!({"resourceType": "Basic", "id": "a", "code": {}})));
+    }
+}

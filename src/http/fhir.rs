@@ -1,0 +1,262 @@
+//! The FHIR routes: each reads what its interaction needs and hands over.
+
+use std::sync::Arc;
+
+use actix_web::web::{Bytes, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::app::App;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::{Issue, IssueCode};
+use crate::fhir::resource::{excerpt, parse_json, type_name};
+use crate::fhir::types::{ResourceType, is_id};
+use crate::interactions::answer::Answer;
+use crate::interactions::bundle::{system_types, type_named, without_type};
+use crate::interactions::condition::Condition;
+use crate::interactions::history::{self, Whose};
+use crate::interactions::patch::{self, Document};
+use crate::interactions::{batch, capability, create, delete, read, search, transaction, update};
+
+use super::negotiate::{self, Media, Return, Wishes};
+use super::respond::{refusal, respond};
+
+type Shared = Data<Arc<App>>;
+
+/// Runs a handler between reading the request's wishes and shaping the response.
+async fn serve(app: &Shared, request: &HttpRequest, handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>) -> HttpResponse {
+    match Wishes::read(app, request) {
+        Ok(wishes) => {
+            let result = handler(&wishes).await;
+            respond(app, request, &wishes, result)
+        }
+        Err(error) => refusal(app, &Wishes::plain(app), &error),
+    }
+}
+
+fn named(resource_type: &str, id: &str) -> Result<ResourceType, FhirError> {
+    let resource_type = type_named(resource_type)?;
+    if is_id(id) {
+        Ok(resource_type)
+    } else {
+        let sentence = format!("'{}' is no id: 1 to 64 letters, digits, '-' and '.'.", excerpt(id));
+        Err(FhirError::with_issue(Kind::Malformed, Issue::error(IssueCode::Value, sentence).at("id")))
+    }
+}
+
+pub async fn metadata(app: Shared, request: HttpRequest) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        let statement = capability::statement(&wishes.base);
+        let digest = openssl::sha::sha256(statement.as_bytes());
+        // The ETag changes with the content, as a version does.
+        let version = digest.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes) & i64::MAX);
+        Ok(Answer { version, ..Answer::new(200, statement) })
+    })
+    .await
+}
+
+pub async fn read_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let (name, id) = path.into_inner();
+        let resource_type = named(&name, &id)?;
+        Ok(Answer::stored(resource_type, &id, read::read(&app, resource_type, &id).await?))
+    })
+    .await
+}
+
+pub async fn read_version(app: Shared, request: HttpRequest, path: Path<(String, String, String)>) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let (name, id, version) = path.into_inner();
+        let resource_type = named(&name, &id)?;
+        Ok(Answer::stored(resource_type, &id, read::vread(&app, resource_type, &id, &version).await?))
+    })
+    .await
+}
+
+pub async fn search_type(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        let name = path.into_inner();
+        let types = vec![type_named(&name)?];
+        let pairs = search_parameters(&request, &body)?;
+        search::search(&app, search::Request { types, path: name, pairs, handling: wishes.handling, base: wishes.base.clone() }).await
+    })
+    .await
+}
+
+pub async fn search_system(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        let pairs = search_parameters(&request, &body)?;
+        let types = system_types(&pairs)?;
+        // The types stay in the links through the path: `_type` is no filter of one type.
+        let path = match pairs.iter().find(|(name, _)| name == "_type") {
+            Some((_, value)) => format!("?_type={value}"),
+            None => String::new(),
+        };
+        let request = search::Request { types, path, pairs: without_type(pairs), handling: wishes.handling, base: wishes.base.clone() };
+        search::search(&app, request).await
+    })
+    .await
+}
+
+/// The parameters of the URL and, for a POST, of the form.
+fn search_parameters(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String, String)>, FhirError> {
+    let mut pairs = negotiate::query(request);
+    if request.method() == actix_web::http::Method::POST {
+        let is_form = body.is_empty() || negotiate::media(request)? == Media::Form;
+        if !is_form {
+            return Err(FhirError::new(Kind::UnsupportedMedia, "A search is posted as application/x-www-form-urlencoded."));
+        }
+        pairs.extend(form_urlencoded::parse(body).into_owned());
+    }
+    Ok(pairs)
+}
+
+pub async fn history_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        let (name, id) = path.into_inner();
+        let whose = Whose::Resource(named(&name, &id)?, id);
+        history::history(&app, whose, &negotiate::query(&request), &wishes.base).await
+    })
+    .await
+}
+
+pub async fn history_type(app: Shared, request: HttpRequest, path: Path<String>) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        let whose = Whose::Type(type_named(&path.into_inner())?);
+        history::history(&app, whose, &negotiate::query(&request), &wishes.base).await
+    })
+    .await
+}
+
+pub async fn history_system(app: Shared, request: HttpRequest) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        history::history(&app, Whose::Everything, &negotiate::query(&request), &wishes.base).await
+    })
+    .await
+}
+
+pub async fn create_resource(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let resource_type = type_named(&path.into_inner())?;
+        let resource = negotiate::resource(&request, &body)?;
+        let condition = negotiate::if_none_exist(&request);
+        let condition = condition.map(|text| Condition::parse(&app, resource_type, &text)).transpose()?;
+        create::create(&app, resource_type, resource, condition).await
+    })
+    .await
+}
+
+pub async fn update_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let (name, id) = path.into_inner();
+        let resource_type = named(&name, &id)?;
+        let if_match = negotiate::if_match(&request)?;
+        update::update(&app, resource_type, &id, negotiate::resource(&request, &body)?, if_match).await
+    })
+    .await
+}
+
+pub async fn update_where(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let resource_type = type_named(&path.into_inner())?;
+        let condition = Condition::parse(&app, resource_type, request.query_string())?;
+        let if_match = negotiate::if_match(&request)?;
+        update::update_where(&app, resource_type, condition, negotiate::resource(&request, &body)?, if_match).await
+    })
+    .await
+}
+
+pub async fn patch_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let (name, id) = path.into_inner();
+        let resource_type = named(&name, &id)?;
+        let if_match = negotiate::if_match(&request)?;
+        patch::patch(&app, resource_type, &id, &patch_document(&request, &body)?, if_match).await
+    })
+    .await
+}
+
+pub async fn patch_where(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let resource_type = type_named(&path.into_inner())?;
+        let condition = Condition::parse(&app, resource_type, request.query_string())?;
+        let if_match = negotiate::if_match(&request)?;
+        patch::patch_where(&app, resource_type, condition, patch_document(&request, &body)?, if_match).await
+    })
+    .await
+}
+
+/// JSON Patch by its own media type, FHIRPath Patch as Parameters.
+fn patch_document(request: &HttpRequest, body: &Bytes) -> Result<Document, FhirError> {
+    if negotiate::media(request)? == Media::JsonPatch {
+        let document = serde_json::from_slice(body)
+            .map_err(|error| FhirError::malformed(format!("The body is not valid JSON: {error}.")).code(IssueCode::Structure))?;
+        return Ok(Document::Json(document));
+    }
+    let parameters = negotiate::resource(request, body)?;
+    if type_name(&parameters)? == "Parameters" {
+        return Ok(Document::FhirPath(parameters));
+    }
+    let sentence = "A patch is application/json-patch+json, or Parameters (FHIRPath Patch) as application/fhir+json or application/fhir+xml.";
+    Err(FhirError::new(Kind::UnsupportedMedia, sentence))
+}
+
+pub async fn delete_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let (name, id) = path.into_inner();
+        let resource_type = named(&name, &id)?;
+        delete::delete(&app, resource_type, &id, negotiate::if_match(&request)?).await
+    })
+    .await
+}
+
+pub async fn delete_where(app: Shared, request: HttpRequest, path: Path<String>) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let resource_type = type_named(&path.into_inner())?;
+        let condition = Condition::parse(&app, resource_type, request.query_string())?;
+        delete::delete_where(&app, resource_type, condition).await
+    })
+    .await
+}
+
+pub async fn bundle(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes| {
+        let bundle = match negotiate::media(&request)? {
+            Media::Json => parse_json(&body)?,
+            _ => negotiate::resource(&request, &body)?,
+        };
+        let name = type_name(&bundle)?;
+        let kind = bundle.get("type").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let with_resources = wishes.returns == Some(Return::Representation);
+        match (name, kind.as_str()) {
+            ("Bundle", "transaction") => transaction::transaction(&app, bundle, &wishes.base, with_resources).await,
+            ("Bundle", "batch") => batch::batch(&app, bundle, &wishes.base, with_resources).await,
+            ("Bundle", other) => {
+                let sentence = format!("A Bundle of type '{}' is not processed here; send a batch or a transaction.", excerpt(other));
+                Err(FhirError::malformed(sentence).at("Bundle.type"))
+            }
+            (other, _) => {
+                let sentence = format!("A {} is sent to /{}; only a Bundle is sent to the base.", excerpt(other), excerpt(other));
+                Err(FhirError::malformed(sentence).at("resourceType"))
+            }
+        }
+    })
+    .await
+}
+
+/// A method that the URL does not take.
+pub async fn not_allowed(app: Shared, request: HttpRequest) -> HttpResponse {
+    let sentence = format!("{} is not allowed on {}.", request.method(), excerpt(request.path()));
+    refused(&app, &request, FhirError::new(Kind::NotAllowed, sentence))
+}
+
+/// A URL that leads nowhere.
+pub async fn not_found(app: Shared, request: HttpRequest) -> HttpResponse {
+    let sentence = format!("{} is no URL of this server; its FHIR base is {}.", excerpt(request.path()), app.base());
+    refused(&app, &request, FhirError::new(Kind::NotFound, sentence))
+}
+
+/// A refusal in the format that the client asked for, as far as that can be told.
+pub fn refused(app: &Shared, request: &HttpRequest, error: FhirError) -> HttpResponse {
+    let wishes = Wishes::read(app, request).unwrap_or_else(|_unreadable| Wishes::plain(app));
+    refusal(app, &wishes, &error)
+}

@@ -1,0 +1,8 @@
+//! The only user of actix-web: routes, what a request says beside its body, and how an answer is shaped.
+
+mod fhir;
+mod health;
+mod negotiate;
+mod respond;
+pub mod routes;
+pub mod server;

@@ -1,0 +1,112 @@
+//! The HTTP server: listening, limits, and who may talk to it.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::middleware::{Compress, Next, from_fn};
+use actix_web::web::{Data, PayloadConfig};
+use actix_web::{Error, HttpServer};
+
+use crate::app::App;
+use crate::fhir::error::{FhirError, Kind};
+
+use super::fhir::refused;
+use super::routes::routes;
+
+/// How long a client may take to send its request's head, and to leave.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+const SHUTDOWN_S: u64 = 15;
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn serve(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
+    let shared = Data::new(Arc::clone(app));
+    let body_bytes_max = app.settings.server.body_bytes_max;
+    let factory = move || {
+        actix_web::App::new()
+            .app_data(shared.clone())
+            .app_data(PayloadConfig::new(body_bytes_max))
+            .configure(routes)
+            .wrap(from_fn(guard))
+            .wrap(Compress::default())
+    };
+    let mut server = HttpServer::new(factory)
+        .client_request_timeout(CLIENT_PATIENCE)
+        .client_disconnect_timeout(CLIENT_PATIENCE)
+        .max_connections(app.settings.server.connections_max)
+        .shutdown_timeout(SHUTDOWN_S)
+        .disable_signals();
+    if app.settings.server.workers > 0 {
+        server = server.workers(app.settings.server.workers);
+    }
+    Ok(server.listen(listener)?.run())
+}
+
+/// Refuses what did not come for this server by name, and turns faults of the transport into OperationOutcomes.
+///
+/// Without authorization the only protection is that nobody but this machine reaches the server. A web page in a browser
+/// here could, under a name of its own that it lets point to this machine: so the name must be one of ours.
+async fn guard(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(app) = request.app_data::<Data<Arc<App>>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !host.is_empty() && !is_own_host(&app, host) {
+        let error = FhirError::new(Kind::Forbidden, "This server does not answer under that name; use the address it printed at start, or set server.base_url.");
+        let response = refused(&app, request.request(), error);
+        return Ok(request.into_response(response));
+    }
+    let http_request = request.request().clone();
+    match next.call(request).await {
+        Ok(response) => {
+            // What actix refuses by itself has no OperationOutcome yet.
+            let transport = response.response().error().map(|error| transport_error(&app, error));
+            match transport {
+                Some(error) => {
+                    let outcome = refused(&app, &http_request, error);
+                    Ok(ServiceResponse::new(http_request, outcome))
+                }
+                None => Ok(response.map_into_boxed_body()),
+            }
+        }
+        Err(error) => {
+            let outcome = refused(&app, &http_request, transport_error(&app, &error));
+            Ok(ServiceResponse::new(http_request, outcome))
+        }
+    }
+}
+
+fn transport_error(app: &App, error: &Error) -> FhirError {
+    let most = app.settings.server.body_bytes_max;
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => FhirError::new(Kind::TooLarge, format!("The body is larger than {most} bytes.")),
+        Some(PayloadError::EncodingCorrupted) => FhirError::malformed("The body is not in the Content-Encoding that it claims."),
+        Some(_) => FhirError::malformed("The body could not be read to its end."),
+        None => match error.as_response_error().status_code().as_u16() {
+            404 => FhirError::new(Kind::NotFound, "The URL leads nowhere on this server."),
+            413 => FhirError::new(Kind::TooLarge, format!("The body is larger than {most} bytes.")),
+            status if status < 500 => FhirError::malformed("The request could not be read."),
+            _ => FhirError::new(Kind::Internal, "Internal error."),
+        },
+    }
+}
+
+/// True for the names of this machine to itself and the name in `server.base_url`.
+pub fn is_own_host(app: &App, host: &str) -> bool {
+    let configured = app.settings.server.base_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
+    if configured.is_some_and(|rest| rest.split('/').next() == Some(host)) {
+        return true;
+    }
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost") || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

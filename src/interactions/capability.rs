@@ -1,0 +1,114 @@
+//! capabilities (R4 http.html#capabilities): a CapabilityStatement made from the registries that serve requests, so that
+//! what it declares is what works.
+
+use serde_json::{Value, json};
+
+use crate::fhir::types::ResourceType;
+use crate::search::include::references;
+use crate::search::param::registry;
+
+/// When the capabilities last changed: the date of this release.
+const DATE: &str = "2026-11-21";
+const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net";
+
+/// The CapabilityStatement of a server at `base`, as JSON.
+pub fn statement(base: &str) -> String {
+    json!({
+        "resourceType": "CapabilityStatement",
+        "id": "plumbline",
+        "url": format!("{base}/metadata"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "name": "Plumbline",
+        "title": "Plumbline provider directory",
+        "status": "active",
+        "date": DATE,
+        "kind": "instance",
+        "instantiates": [format!("{PLAN_NET}/CapabilityStatement/plan-net")],
+        "software": {"name": "Plumbline", "version": env!("CARGO_PKG_VERSION")},
+        "implementation": {"description": "A FHIR R4 provider directory", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"],
+        "implementationGuide": [format!("{PLAN_NET}/ImplementationGuide/hl7.fhir.us.davinci-pdex-plan-net|1.2.0")],
+        "rest": [{
+            "mode": "server",
+            "security": {"description": "Until authorization is built in, the server answers only on its own machine (loopback)."},
+            "resource": ResourceType::ALL.iter().map(|resource_type| resource(*resource_type)).collect::<Vec<_>>(),
+            "interaction": codes(&["transaction", "batch", "search-system", "history-system"]),
+            "searchParam": registry()
+                .of_type(ResourceType::Basic)
+                .filter(|param| param.code.starts_with('_'))
+                .map(|param| json!({"name": param.code, "definition": param.url, "type": param.kind.as_str()}))
+                .collect::<Vec<_>>(),
+        }],
+    })
+    .to_string()
+}
+
+fn codes(interactions: &[&str]) -> Value {
+    interactions.iter().map(|code| json!({"code": code})).collect()
+}
+
+fn resource(resource_type: ResourceType) -> Value {
+    let mut declared = json!({
+        "type": resource_type.as_str(),
+        "profile": format!("http://hl7.org/fhir/StructureDefinition/{resource_type}"),
+    });
+    let profiles = profiles(resource_type);
+    let rest = json!({
+        "interaction": codes(&["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"]),
+        "versioning": "versioned-update",
+        "readHistory": true,
+        "updateCreate": true,
+        "conditionalCreate": true,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": true,
+        "conditionalDelete": "multiple",
+        "referencePolicy": ["literal", "local", "resolves"],
+        "searchInclude": includes(resource_type),
+        "searchRevInclude": revincludes(resource_type),
+        "searchParam": registry()
+            .of_type(resource_type)
+            .map(|param| json!({"name": param.code, "definition": param.url, "type": param.kind.as_str()}))
+            .collect::<Vec<_>>(),
+    });
+    if let (Some(declared), Value::Object(rest)) = (declared.as_object_mut(), rest) {
+        if !profiles.is_empty() {
+            declared.insert("supportedProfile".into(), profiles.into());
+        }
+        // An empty list is no JSON of FHIR.
+        declared.extend(rest.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())));
+    }
+    declared
+}
+
+/// The Plan-Net profiles of a type; networks are Organizations.
+fn profiles(resource_type: ResourceType) -> Vec<String> {
+    let names: &[&str] = match resource_type {
+        ResourceType::Organization => &["plannet-Network", "plannet-Organization"],
+        directory if directory.is_directory() => &[directory.as_str()],
+        _ => &[],
+    };
+    names
+        .iter()
+        .map(|name| format!("{PLAN_NET}/StructureDefinition/plannet-{}", name.trim_start_matches("plannet-")))
+        .collect()
+}
+
+fn includes(resource_type: ResourceType) -> Vec<String> {
+    let mut all: Vec<String> = references(resource_type).map(|param| format!("{resource_type}:{}", param.code)).collect();
+    if !all.is_empty() {
+        all.insert(0, "*".into());
+    }
+    all
+}
+
+/// The references of the directory's own types that point to this type.
+fn revincludes(resource_type: ResourceType) -> Vec<String> {
+    ResourceType::ALL
+        .iter()
+        .flat_map(|source| references(*source))
+        .filter(|param| param.targets.contains(&resource_type))
+        .map(|param| format!("{}:{}", param.base, param.code))
+        .collect()
+}

@@ -1,0 +1,82 @@
+//! Conditions of conditional interactions: a search that must name one resource (R4 http.html#ccreate, #cond-update).
+
+use crate::app::App;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::IssueCode;
+use crate::fhir::resource::excerpt;
+use crate::fhir::types::ResourceType;
+use crate::search::parse::{self, Handling};
+use crate::search::query::TypeQuery;
+use crate::store::conn::Conn;
+use crate::store::dialect::Dialect;
+use crate::store::page;
+
+/// A search that selects resources of one type.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub part: TypeQuery,
+    /// As the client wrote it, for messages and locks.
+    pub text: String,
+}
+
+/// What a condition found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matched {
+    None,
+    One(String),
+    Many,
+}
+
+impl Condition {
+    /// Reads the text after `?`. Only filters count; a condition without any would select everything.
+    ///
+    /// # Errors
+    /// 400 when a parameter cannot be used, however lenient the client is, or when there is none.
+    pub fn parse(app: &App, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
+        let mut query = parse::parse(&[resource_type], &pairs, app.search_context(Handling::Strict))?;
+        match query.types.pop() {
+            Some(part) if !part.filters.is_empty() && query.ignored.is_empty() => Ok(Self { part, text: text.to_owned() }),
+            _ => Err(FhirError::new(
+                Kind::PreconditionFailed,
+                format!("The condition '{}' does not select anything: give at least one search parameter.", excerpt(text)),
+            )
+            .code(IssueCode::Required)),
+        }
+    }
+
+    /// The resources it selects now, at most `limit`, as ids.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn ids(&self, conn: &mut Conn, limit: i64) -> Result<Vec<String>, FhirError> {
+        let found = page::page(conn, std::slice::from_ref(&self.part), None, limit).await?;
+        Ok(found.into_iter().map(|found| found.id).collect())
+    }
+
+    /// Whether it selects none, one or several. Inside a transaction that writes, nobody else decides by the same
+    /// condition until the transaction ends.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn matched(&self, conn: &mut Conn) -> Result<Matched, FhirError> {
+        if conn.dialect() == Dialect::Postgres {
+            crate::store::shared::lock_name(conn, &format!("{}?{}", self.part.resource_type, self.text)).await?;
+        }
+        let mut ids = self.ids(conn, 2).await?;
+        Ok(match (ids.len(), ids.pop()) {
+            (0, _) | (_, None) => Matched::None,
+            (1, Some(id)) => Matched::One(id),
+            _ => Matched::Many,
+        })
+    }
+
+    /// The refusal when several resources match.
+    pub fn ambiguous(&self) -> FhirError {
+        FhirError::new(
+            Kind::PreconditionFailed,
+            format!("More than one {} matches '{}'; the condition must select one.", self.part.resource_type, excerpt(&self.text)),
+        )
+        .code(IssueCode::MultipleMatches)
+    }
+}

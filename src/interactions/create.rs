@@ -1,0 +1,50 @@
+//! create and conditional create (R4 http.html#create, #ccreate).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::fhir::error::FhirError;
+use crate::fhir::types::ResourceType;
+use crate::search::value::Target;
+use crate::store::conn::Conn;
+
+use super::answer::Answer;
+use super::condition::{Condition, Matched};
+use super::read::read_in;
+use super::write::{self, Put};
+
+/// An id that nobody has. Ids made one after the other sort so, which keeps the index of names dense.
+pub fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// Stores a resource under a new id: 201. With a condition that one resource meets, nothing is stored and that resource
+/// is the answer: 200.
+///
+/// # Errors
+/// 412 when several resources meet the condition; the refusals of [`write::prepare`] and [`write::put_all`].
+pub async fn create(app: &Arc<App>, resource_type: ResourceType, body: Value, condition: Option<Condition>) -> Result<Answer, FhirError> {
+    let prepared = write::prepare(app, resource_type, body)?;
+    let target = Target { resource_type, id: new_id() };
+    let put = Put { target, resource: Some(prepared), if_match: None, is_create: true };
+    let Some(condition) = condition else {
+        return Ok(Answer::written(write::write_one(app, put).await?));
+    };
+    let door = Arc::clone(app);
+    app.store
+        .write(async move |conn: &mut Conn| match condition.matched(conn).await? {
+            Matched::Many => Err(condition.ambiguous()),
+            Matched::One(id) => {
+                let stored = read_in(conn, resource_type, &id).await?;
+                Ok(Answer::stored(resource_type, &id, stored))
+            }
+            Matched::None => {
+                let written = write::put_all(&door, conn, vec![put.clone()]).await?;
+                written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
+            }
+        })
+        .await
+}

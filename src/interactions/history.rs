@@ -1,0 +1,183 @@
+//! history of a resource, a type, or the whole directory (R4 http.html#history).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::{Issue, IssueCode};
+use crate::fhir::resource::excerpt;
+use crate::fhir::types::{Instant, ResourceType};
+use crate::search::date::DateRange;
+use crate::store::change::Kind as ChangeKind;
+use crate::store::conn::Conn;
+use crate::store::history::{self, Of, Stretch, Version};
+use crate::store::resources;
+
+use super::answer::{Answer, etag, version_path};
+use super::read::not_found;
+use super::write::stored;
+
+/// Whose history is asked for.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    Everything,
+    Type(ResourceType),
+    Resource(ResourceType, String),
+}
+
+impl Whose {
+    /// The path below the base.
+    fn path(&self) -> String {
+        match self {
+            Self::Everything => "_history".into(),
+            Self::Type(resource_type) => format!("{resource_type}/_history"),
+            Self::Resource(resource_type, id) => format!("{resource_type}/{id}/_history"),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Before {
+    seq: i64,
+}
+
+/// The parameters of a history request, each at most once.
+struct Asked {
+    count: usize,
+    since: Option<Instant>,
+    during: Option<(Instant, Instant)>,
+    cursor: Option<String>,
+    used: Vec<(String, String)>,
+}
+
+/// Answers with a history Bundle, newest first.
+///
+/// # Errors
+/// 400 for a parameter that cannot be used, 404 for a resource that never was here.
+pub async fn history(app: &Arc<App>, whose: Whose, pairs: &[(String, String)], base: &str) -> Result<Answer, FhirError> {
+    let asked = read_parameters(app, pairs)?;
+    let path = whose.path();
+    let context = format!("{path}?{}", encode(&asked.used));
+    let before = match &asked.cursor {
+        None => None,
+        Some(cursor) => {
+            let opened: Option<Before> = app.signature.open(cursor, &context);
+            Some(opened.ok_or_else(|| FhirError::malformed("The page cursor is not one of this history.").at("http._cursor"))?.seq)
+        }
+    };
+    let limit = i64::try_from(asked.count).unwrap_or(i64::MAX - 1) + 1;
+    let stretch = Stretch { since: asked.since, during: asked.during, before, limit };
+    let found = app.store.search(async move |conn: &mut Conn| versions(conn, &whose, stretch).await).await;
+    let (mut versions, total) = found?;
+    let has_more = versions.len() > asked.count;
+    versions.truncate(asked.count);
+    let mut links = vec![json!({"relation": "self", "url": link(base, &path, &asked.used, asked.cursor.as_deref())})];
+    if has_more && let Some(last) = versions.last() {
+        let sealed = app.signature.seal(&Before { seq: last.seq }, &context);
+        links.push(json!({"relation": "next", "url": link(base, &path, &asked.used, sealed.as_deref())}));
+    }
+    let mut bundle = Map::new();
+    bundle.insert("resourceType".into(), "Bundle".into());
+    bundle.insert("id".into(), uuid::Uuid::now_v7().to_string().into());
+    bundle.insert("meta".into(), json!({"lastUpdated": app.now().to_fhir()}));
+    bundle.insert("type".into(), "history".into());
+    let is_unfiltered = asked.since.is_none() && asked.during.is_none();
+    if let Some(total) = total.filter(|_| is_unfiltered) {
+        bundle.insert("total".into(), total.into());
+    }
+    bundle.insert("link".into(), Value::Array(links));
+    if !versions.is_empty() {
+        let entries: Result<Vec<Value>, FhirError> = versions.iter().map(|version| entry(version, base)).collect();
+        bundle.insert("entry".into(), Value::Array(entries?));
+    }
+    Ok(Answer::new(200, Value::Object(bundle).to_string()))
+}
+
+async fn versions(conn: &mut Conn, whose: &Whose, stretch: Stretch) -> Result<(Vec<Version>, Option<i64>), FhirError> {
+    match whose {
+        Whose::Everything => Ok((history::list(conn, Of::Everything(ResourceType::ALL), stretch).await?, None)),
+        Whose::Type(resource_type) => Ok((history::list(conn, Of::Type(*resource_type), stretch).await?, None)),
+        Whose::Resource(resource_type, id) => match resources::get(conn, *resource_type, id).await? {
+            Some(current) if current.version > 0 => {
+                let total = history::count(conn, current.rid).await?;
+                Ok((history::list(conn, Of::Resource(current.rid), stretch).await?, Some(total)))
+            }
+            _ => Err(not_found(*resource_type, id)),
+        },
+    }
+}
+
+fn entry(version: &Version, base: &str) -> Result<Value, FhirError> {
+    let Version { resource_type, id, .. } = version;
+    let name = format!("{resource_type}/{id}");
+    let mut entry = Map::new();
+    entry.insert("fullUrl".into(), format!("{base}/{name}").into());
+    if let Some(body) = &version.body {
+        entry.insert("resource".into(), stored(body)?);
+    }
+    let (method, url) = match version.kind {
+        ChangeKind::Create => ("POST", resource_type.to_string()),
+        ChangeKind::Update => ("PUT", name),
+        ChangeKind::Delete => ("DELETE", name),
+    };
+    entry.insert("request".into(), json!({"method": method, "url": url}));
+    let status = match version.kind {
+        ChangeKind::Delete => "204",
+        _ if version.version == 1 => "201",
+        _ => "200",
+    };
+    let mut response = json!({"status": status, "etag": etag(version.version), "lastModified": version.at.to_fhir()});
+    if let (true, Some(response)) = (version.body.is_some(), response.as_object_mut()) {
+        let location = format!("{base}/{}", version_path(*resource_type, id, version.version));
+        response.insert("location".into(), location.into());
+    }
+    entry.insert("response".into(), response);
+    Ok(Value::Object(entry))
+}
+
+fn read_parameters(app: &App, pairs: &[(String, String)]) -> Result<Asked, FhirError> {
+    let mut asked = Asked { count: app.settings.search.count_default, since: None, during: None, cursor: None, used: Vec::new() };
+    let mut issues = Vec::new();
+    let mut bad = |name: &str, sentence: String| issues.push(Issue::error(IssueCode::Value, sentence).at(format!("http.{name}")));
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        if asked.used.iter().any(|(used, _)| used == name) {
+            bad(name, format!("{name} is given twice."));
+            continue;
+        }
+        match name.as_str() {
+            "_format" | "_pretty" => continue,
+            "_count" => match value.parse::<usize>() {
+                Ok(count) => asked.count = count.clamp(1, app.settings.search.count_max),
+                Err(_not_a_number) => bad(name, format!("_count is a whole number, not '{}'.", excerpt(value))),
+            },
+            "_since" => match DateRange::parse(value) {
+                Some(range) if value.contains('T') => asked.since = Some(Instant(range.lo)),
+                _ => bad(name, format!("_since is an instant such as 2026-01-31T12:00:00Z, not '{}'.", excerpt(value))),
+            },
+            "_at" => match DateRange::parse(value) {
+                Some(range) => asked.during = Some((Instant(range.lo), Instant(range.hi - 1))),
+                None => bad(name, format!("_at is a date or an instant, not '{}'.", excerpt(value))),
+            },
+            "_cursor" => {
+                asked.cursor = Some(value.clone());
+                continue;
+            }
+            _ => bad(name, format!("'{}' is no parameter of a history; it takes _count, _since and _at.", excerpt(name))),
+        }
+        asked.used.push((name.clone(), value.clone()));
+    }
+    if issues.is_empty() { Ok(asked) } else { Err(FhirError::with_issues(Kind::Malformed, issues)) }
+}
+
+fn encode(pairs: &[(String, String)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+fn link(base: &str, path: &str, used: &[(String, String)], cursor: Option<&str>) -> String {
+    let mut pairs = used.to_vec();
+    pairs.extend(cursor.map(|cursor| ("_cursor".to_owned(), cursor.to_owned())));
+    if pairs.is_empty() { format!("{base}/{path}") } else { format!("{base}/{path}?{}", encode(&pairs)) }
+}

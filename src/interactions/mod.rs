@@ -1,0 +1,18 @@
+//! One file for each FHIR interaction (R4 http.html). Every write of the product passes [`write`].
+
+pub mod answer;
+pub mod batch;
+pub mod bundle;
+pub mod capability;
+pub mod condition;
+pub mod create;
+pub mod delete;
+mod error;
+pub mod history;
+pub mod patch;
+pub mod read;
+mod rewrite;
+pub mod search;
+pub mod transaction;
+pub mod update;
+pub mod write;

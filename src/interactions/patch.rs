@@ -1,0 +1,141 @@
+//! patch and conditional patch (R4 http.html#patch): JSON Patch and FHIRPath Patch. The result is handled as an update.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::app::App;
+use crate::fhir::definitions::{self, Content};
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::patch::{fhirpath_patch, json_patch};
+use crate::fhir::types::ResourceType;
+use crate::search::value::Target;
+use crate::store::conn::Conn;
+
+use super::answer::Answer;
+use super::condition::{Condition, Matched};
+use super::read::{Stored, read, read_in};
+use super::write::{self, Put, stored};
+
+/// Attempts at a patch whose resource others change at the same time.
+const ATTEMPTS_MAX: usize = 5;
+
+#[derive(Clone, Debug)]
+pub enum Document {
+    /// RFC 6902.
+    Json(Value),
+    /// Parameters (R4 fhirpatch.html).
+    FhirPath(Value),
+}
+
+/// Changes part of a resource: 200.
+///
+/// # Errors
+/// 404 and 410 as for a read; 412 when If-Match names another version; 400 for a document that is no patch; 422 for one
+/// that does not fit the resource, or whose result is not a sound resource.
+pub async fn patch(
+    app: &Arc<App>,
+    resource_type: ResourceType,
+    id: &str,
+    document: &Document,
+    if_match: Option<i64>,
+) -> Result<Answer, FhirError> {
+    for attempt in 1.. {
+        let current = read(app, resource_type, id).await?;
+        let put = patched(app, resource_type, id, document, &current, if_match)?;
+        match write::write_one(app, put).await {
+            // Somebody was faster. The client did not ask for a certain version: patch the new one.
+            Err(error) if error.kind == Kind::PreconditionFailed && if_match.is_none() && attempt < ATTEMPTS_MAX => {}
+            result => return Ok(Answer::written(result?)),
+        }
+    }
+    Err(write::nothing_written())
+}
+
+/// Patches the one resource that meets the condition.
+///
+/// # Errors
+/// 404 when none does, 412 when several do; the refusals of [`patch`].
+pub async fn patch_where(
+    app: &Arc<App>,
+    resource_type: ResourceType,
+    condition: Condition,
+    document: Document,
+    if_match: Option<i64>,
+) -> Result<Answer, FhirError> {
+    let door = Arc::clone(app);
+    app.store
+        .write(async move |conn: &mut Conn| {
+            let id = matching(&condition, condition.matched(conn).await?)?;
+            let put = patch_in(&door, conn, resource_type, &id, &document, if_match).await?;
+            let written = write::put_all(&door, conn, vec![put]).await?;
+            written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
+        })
+        .await
+}
+
+/// The write that a patch comes to, in a transaction at hand.
+pub(super) async fn patch_in(
+    app: &App,
+    conn: &mut Conn,
+    resource_type: ResourceType,
+    id: &str,
+    document: &Document,
+    if_match: Option<i64>,
+) -> Result<Put, FhirError> {
+    let current = read_in(conn, resource_type, id).await?;
+    patched(app, resource_type, id, document, &current, if_match)
+}
+
+/// The id of the one resource that a condition selects.
+pub(super) fn matching(condition: &Condition, matched: Matched) -> Result<String, FhirError> {
+    match matched {
+        Matched::One(id) => Ok(id),
+        Matched::Many => Err(condition.ambiguous()),
+        Matched::None => {
+            let kind = condition.part.resource_type;
+            Err(FhirError::new(Kind::NotFound, format!("No {kind} matches the condition, so there is nothing to patch.")))
+        }
+    }
+}
+
+fn patched(
+    app: &App,
+    resource_type: ResourceType,
+    id: &str,
+    document: &Document,
+    current: &Stored,
+    if_match: Option<i64>,
+) -> Result<Put, FhirError> {
+    let mut body = stored(&current.body)?;
+    match document {
+        Document::Json(operations) => json_patch::apply(&mut body, operations)?,
+        Document::FhirPath(parameters) => fhirpath_patch::apply(&mut body, parameters, &is_list)?,
+    }
+    let is_same = body.get("resourceType").and_then(Value::as_str) == Some(resource_type.as_str())
+        && body.get("id").and_then(Value::as_str) == Some(id);
+    if !is_same {
+        return Err(FhirError::new(Kind::Invalid, "A patch does not change the type or the id of a resource.").at("id"));
+    }
+    let prepared = write::prepare(app, resource_type, body)?;
+    let target = Target { resource_type, id: id.to_owned() };
+    Ok(Put { target, resource: Some(prepared), if_match: Some(if_match.unwrap_or(current.version)), is_create: false })
+}
+
+/// Whether the element at a path such as `Practitioner.name.given` repeats; `None` when R4 knows no such element.
+fn is_list(path: &str) -> Option<bool> {
+    let definitions = definitions::definitions();
+    let mut names = path.split('.').peekable();
+    let mut node = definitions.type_named(names.next()?)?;
+    while let Some(name) = names.next() {
+        let property = node.property(name)?;
+        if names.peek().is_none() {
+            return Some(property.element.repeats());
+        }
+        node = match property.content {
+            Content::Object(id) => definitions.node(id),
+            Content::Primitive(_) | Content::Resource => return None,
+        };
+    }
+    None
+}

@@ -1,0 +1,360 @@
+//! transaction (R4 http.html#transaction): all entries or none.
+//!
+//! The outcome does not depend on the order of the entries: deletions come first, then conditions are decided, ids given
+//! and links rewritten, then creates, updates and patches are stored, then conditional references are resolved, so that
+//! they find what the same transaction made, and reads come last.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::app::App;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::IssueCode;
+use crate::fhir::resource;
+use crate::fhir::types::ResourceType;
+use crate::search::parse::Handling;
+use crate::search::value::Target;
+use crate::store::conn::Conn;
+use crate::store::history;
+
+use super::answer::Answer;
+use super::batch::unless_known;
+use super::bundle::{self, Call, Entry, Get, What, type_named, within};
+use super::condition::{Condition, Matched};
+use super::create::new_id;
+use super::patch::{self, Document};
+use super::read::read_in;
+use super::rewrite::{Names, conditional_references, rewrite};
+use super::update::{check_id, conditional_id};
+use super::write::{self, Put};
+use super::{capability, delete, search};
+
+/// An entry whose resource has a name: everything about it is decided but what is stored.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A resource to store, by POST or PUT.
+    Store { target: Target, body: Value, if_match: Option<i64>, is_create: bool },
+    /// A conditional create whose resource is there already.
+    Found(Target),
+    Patch { target: Target, document: Document, if_match: Option<i64> },
+    Delete(Vec<Put>),
+    Get(Get),
+}
+
+/// Does all that the entries say, or nothing: 200 with a response for each, in their order.
+///
+/// # Errors
+/// The first refusal, located in its entry.
+pub async fn transaction(app: &Arc<App>, mut bundle: Value, base: &str, with_resources: bool) -> Result<Answer, FhirError> {
+    let entries = bundle::entries(app, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
+    let (door, base_url) = (Arc::clone(app), base.to_owned());
+    // Without conditions and patches everything is known here, and the writer only has to write.
+    let ready = if entries.iter().all(|entry| is_unconditional(&entry.call)) {
+        let steps = decide_all(&entries)?;
+        let steps = with_links(&entries, steps)?;
+        let has_conditional_references = steps.iter().any(|step| !references_of(step).is_empty());
+        (!has_conditional_references).then(|| prepare_all(app, &steps).map(|puts| (steps, puts))).transpose()?
+    } else {
+        None
+    };
+    let answers = app
+        .store
+        .write(async move |conn: &mut Conn| match &ready {
+            Some((steps, puts)) => finish(&door, conn, steps, puts.clone(), &base_url).await,
+            None => run(&door, conn, &entries, &base_url).await,
+        })
+        .await?;
+    let responses = answers
+        .iter()
+        .map(|(answer, is_get)| bundle::response_entry(base, answer, *is_get || with_resources))
+        .collect::<Result<Vec<Value>, FhirError>>()?;
+    Ok(bundle::response_bundle("transaction-response", base, responses))
+}
+
+fn is_unconditional(call: &Call) -> bool {
+    matches!(call, Call::Create { condition: None, .. } | Call::Update { .. } | Call::Delete { .. } | Call::Get(_))
+}
+
+/// The steps of entries that need no look at the database.
+fn decide_all(entries: &[Entry]) -> Result<Vec<Step>, FhirError> {
+    entries.iter().enumerate().map(|(n, entry)| decide(&entry.call, None).map_err(|error| within(error, n))).collect()
+}
+
+/// What an entry comes to, given what its condition found.
+fn decide(call: &Call, matched: Option<Matched>) -> Result<Step, FhirError> {
+    let matched = || matched.clone().unwrap_or(Matched::None);
+    Ok(match call {
+        Call::Create { resource_type, body, condition } => {
+            let resource_type = *resource_type;
+            match (condition, matched()) {
+                (Some(condition), Matched::Many) => return Err(condition.ambiguous()),
+                (Some(_), Matched::One(id)) => Step::Found(Target { resource_type, id }),
+                _ => Step::Store { target: Target { resource_type, id: new_id() }, body: body.clone(), if_match: None, is_create: true },
+            }
+        }
+        Call::Update { resource_type, id, body, if_match } => {
+            check_id(body, id)?;
+            let target = Target { resource_type: *resource_type, id: id.clone() };
+            Step::Store { target, body: body.clone(), if_match: *if_match, is_create: false }
+        }
+        Call::UpdateWhere { resource_type, condition, body, if_match } => {
+            let id = conditional_id(condition, matched(), resource::id(body)?, &new_id())?;
+            let target = Target { resource_type: *resource_type, id };
+            Step::Store { target, body: body.clone(), if_match: *if_match, is_create: false }
+        }
+        Call::Patch { resource_type, id, document, if_match } => {
+            let target = Target { resource_type: *resource_type, id: id.clone() };
+            Step::Patch { target, document: document.clone(), if_match: *if_match }
+        }
+        Call::PatchWhere { resource_type, condition, document, if_match } => {
+            let target = Target { resource_type: *resource_type, id: patch::matching(condition, matched())? };
+            Step::Patch { target, document: document.clone(), if_match: *if_match }
+        }
+        Call::Delete { resource_type, id, if_match } => {
+            Step::Delete(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *if_match)])
+        }
+        // Decided by `run`, which knows what it selects.
+        Call::DeleteWhere { .. } => Step::Delete(Vec::new()),
+        Call::Get(get) => Step::Get(get.clone()),
+    })
+}
+
+/// Checks that no resource is written twice, and rewrites the links between entries.
+fn with_links(entries: &[Entry], mut steps: Vec<Step>) -> Result<Vec<Step>, FhirError> {
+    let mut written = HashSet::new();
+    let mut names = Names::new();
+    for (n, (entry, step)) in entries.iter().zip(&steps).enumerate() {
+        let targets: Vec<&Target> = match step {
+            Step::Store { target, .. } | Step::Patch { target, .. } => vec![target],
+            Step::Delete(puts) => puts.iter().map(|put| &put.target).collect(),
+            Step::Found(_) | Step::Get(_) => Vec::new(),
+        };
+        for target in targets {
+            if !written.insert(target.clone()) {
+                let sentence = format!("{}/{} is written by two entries of this transaction.", target.resource_type, target.id);
+                return Err(within(FhirError::malformed(sentence).code(IssueCode::Duplicate), n));
+            }
+        }
+        if let (Some(full_url), Step::Store { target, .. } | Step::Found(target)) = (&entry.full_url, step) {
+            let name = format!("{}/{}", target.resource_type, target.id);
+            // Entries refer to one another also by relative URLs under a common base.
+            if let Some(relative) = relative_part(full_url) {
+                names.insert(relative.to_owned(), name.clone());
+            }
+            if names.insert(full_url.clone(), name).is_some() {
+                let sentence = format!("The fullUrl {} is used by two entries.", resource::excerpt(full_url));
+                return Err(within(FhirError::malformed(sentence).code(IssueCode::Duplicate), n));
+            }
+        }
+    }
+    for step in &mut steps {
+        match step {
+            Step::Store { body, .. } => rewrite(body, &names),
+            Step::Patch { document: Document::FhirPath(parameters), .. } => rewrite(parameters, &names),
+            _ => {}
+        }
+    }
+    Ok(steps)
+}
+
+/// `Type/id` at the end of an absolute URL.
+fn relative_part(full_url: &str) -> Option<&str> {
+    let (rest, id) = full_url.rsplit_once('/')?;
+    let (base, name) = rest.rsplit_once('/')?;
+    let at = base.len() + 1;
+    (base.contains("://") && crate::fhir::types::is_type_name(name) && crate::fhir::types::is_id(id)).then(|| full_url.get(at..)).flatten()
+}
+
+fn prepare_all(app: &App, steps: &[Step]) -> Result<Vec<Option<Put>>, FhirError> {
+    steps
+        .iter()
+        .enumerate()
+        .map(|(n, step)| match step {
+            Step::Store { target, body, if_match, is_create } => {
+                let prepared = write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
+                Ok(Some(Put { target: target.clone(), resource: Some(prepared), if_match: *if_match, is_create: *is_create }))
+            }
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
+    let mut steps = Vec::with_capacity(entries.len());
+    // Deletions first: what they delete meets no condition any more.
+    let mut deletions = Vec::with_capacity(entries.len());
+    for (n, entry) in entries.iter().enumerate() {
+        let puts = match &entry.call {
+            Call::DeleteWhere { resource_type, condition } => Some(delete::deletions(app, conn, *resource_type, condition).await),
+            Call::Delete { .. } => match decide(&entry.call, None)? {
+                Step::Delete(puts) => Some(Ok(puts)),
+                _ => None,
+            },
+            _ => None,
+        };
+        deletions.push(puts.transpose().map_err(|error| within(error, n))?);
+    }
+    for (n, puts) in deletions.iter().enumerate() {
+        if let Some(puts) = puts {
+            write::put_all(app, conn, puts.clone()).await.map_err(|error| within(error, n))?;
+        }
+    }
+    for (n, (entry, deletion)) in entries.iter().zip(deletions).enumerate() {
+        let condition = match &entry.call {
+            Call::Create { condition, .. } => condition.as_ref(),
+            Call::UpdateWhere { condition, .. } | Call::PatchWhere { condition, .. } => Some(condition),
+            _ => None,
+        };
+        let matched = match condition {
+            Some(condition) => Some(condition.matched(conn).await.map_err(|error| within(error, n))?),
+            None => None,
+        };
+        steps.push(match deletion {
+            Some(puts) => Step::Delete(puts),
+            None => decide(&entry.call, matched).map_err(|error| within(error, n))?,
+        });
+    }
+    let mut steps = with_links(entries, steps)?;
+    resolve_conditional_references(app, conn, &mut steps).await?;
+    let puts = prepare_all(app, &steps)?;
+    finish(app, conn, &steps, puts, base).await
+}
+
+/// Resolves `Type?query` references against what is stored once this transaction is. It is stored for that with the
+/// references as they are, and taken back.
+async fn resolve_conditional_references(app: &App, conn: &mut Conn, steps: &mut [Step]) -> Result<(), FhirError> {
+    let mut wanted: Vec<(usize, String)> = Vec::new();
+    for (n, step) in steps.iter().enumerate() {
+        wanted.extend(references_of(step).into_iter().map(|reference| (n, reference)));
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    conn.batch("SAVEPOINT references_unresolved").await?;
+    let puts = prepare_all(app, steps)?.into_iter().flatten().collect();
+    write::put_all(app, conn, puts).await?;
+    let mut names = Names::new();
+    for (n, reference) in wanted {
+        if names.contains_key(&reference) {
+            continue;
+        }
+        let target = resolve(app, conn, &reference).await.map_err(|error| within(error, n))?;
+        names.insert(reference, target);
+    }
+    conn.batch("ROLLBACK TO SAVEPOINT references_unresolved").await?;
+    conn.batch("RELEASE SAVEPOINT references_unresolved").await?;
+    for step in steps {
+        if let Step::Store { body, .. } = step {
+            rewrite(body, &names);
+        }
+    }
+    Ok(())
+}
+
+fn references_of(step: &Step) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Step::Store { body, .. } = step {
+        conditional_references(body, &mut found);
+    }
+    found
+}
+
+async fn resolve(app: &App, conn: &mut Conn, reference: &str) -> Result<String, FhirError> {
+    let (name, query) = reference.split_once('?').unwrap_or((reference, ""));
+    let resource_type: ResourceType = type_named(name)?;
+    let condition = Condition::parse(app, resource_type, query)?;
+    match condition.matched(conn).await? {
+        Matched::One(id) => Ok(format!("{resource_type}/{id}")),
+        Matched::Many => Err(condition.ambiguous()),
+        Matched::None => Err(FhirError::new(
+            Kind::PreconditionFailed,
+            format!("The conditional reference '{}' matches nothing.", resource::excerpt(reference)),
+        )
+        .code(IssueCode::NotFound)),
+    }
+}
+
+/// Stores what the steps say and answers them in order. The second part is true for a reading entry.
+async fn finish(app: &App, conn: &mut Conn, steps: &[Step], puts: Vec<Option<Put>>, base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
+    let mut answers: Vec<Option<(Answer, bool)>> = vec![None; steps.len()];
+    for (n, step) in steps.iter().enumerate() {
+        if let Step::Delete(deletions) = step {
+            write::put_all(app, conn, deletions.clone()).await.map_err(|error| within(error, n))?;
+            set(&mut answers, n, Answer::empty(204), false);
+        }
+    }
+    let (at, stores): (Vec<usize>, Vec<Put>) = puts.into_iter().enumerate().filter_map(|(n, put)| Some((n, put?))).unzip();
+    let names: Vec<Target> = stores.iter().map(|put| put.target.clone()).collect();
+    let written = write::put_all(app, conn, stores).await.map_err(|error| located(error, &names, &at))?;
+    for (n, written) in at.into_iter().zip(written) {
+        set(&mut answers, n, Answer::written(written), false);
+    }
+    for (n, step) in steps.iter().enumerate() {
+        match step {
+            Step::Patch { target, document, if_match } => {
+                let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *if_match).await;
+                let put = patched.map_err(|error| within(error, n))?;
+                let written = write::put_all(app, conn, vec![put]).await.map_err(|error| within(error, n))?;
+                let answer = written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)?;
+                set(&mut answers, n, answer, false);
+            }
+            Step::Found(target) => {
+                let stored = read_in(conn, target.resource_type, &target.id).await.map_err(|error| within(error, n))?;
+                set(&mut answers, n, Answer::stored(target.resource_type, &target.id, stored), false);
+            }
+            _ => {}
+        }
+    }
+    for (n, step) in steps.iter().enumerate() {
+        if let Step::Get(get) = step {
+            let answer = get_in(app, conn, get, base).await.map_err(|error| within(error, n))?;
+            set(&mut answers, n, unless_known(answer, get.if_none_match), !get.is_head);
+        }
+    }
+    answers.into_iter().map(|answer| answer.ok_or_else(write::nothing_written)).collect()
+}
+
+fn set(answers: &mut [Option<(Answer, bool)>], n: usize, answer: Answer, is_get: bool) {
+    if let Some(place) = answers.get_mut(n) {
+        *place = Some((answer, is_get));
+    }
+}
+
+/// A refusal of one of several writes, located in the entry whose resource its sentence names.
+fn located(error: FhirError, names: &[Target], at: &[usize]) -> FhirError {
+    let entry = names.iter().zip(at).find(|(target, _)| {
+        let name = format!("{}/{} ", target.resource_type, target.id);
+        error.issues.iter().any(|issue| issue.diagnostics.starts_with(&name))
+    });
+    match entry {
+        Some((_, n)) => within(error, *n),
+        None => error,
+    }
+}
+
+async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Answer, FhirError> {
+    match &get.what {
+        What::Read(resource_type, id) => Ok(Answer::stored(*resource_type, id, read_in(conn, *resource_type, id).await?)),
+        What::Version(resource_type, id, version) => {
+            let unknown = || FhirError::new(Kind::NotFound, format!("{resource_type}/{id} has no version {version}."));
+            let number = version.parse().map_err(|_other_form| unknown())?;
+            let found = history::get(conn, *resource_type, id, number).await?.and_then(|found| Some((found.version, found.at, found.body?)));
+            let (version, last_updated, body) = found.ok_or_else(unknown)?;
+            Ok(Answer::stored(*resource_type, id, super::read::Stored { version, last_updated, body }))
+        }
+        What::Search(types, path, pairs) => {
+            let request = search::Request {
+                types: types.clone(),
+                path: path.clone(),
+                pairs: pairs.clone(),
+                handling: Handling::Strict,
+                base: base.to_owned(),
+            };
+            search::search_in(app, conn, &request).await
+        }
+        What::Capability => Ok(Answer::new(200, capability::statement(base))),
+        What::History(..) => Err(FhirError::new(Kind::NotAllowed, "A history is not read inside a transaction; use a batch.")),
+    }
+}

@@ -1,0 +1,280 @@
+//! The one door: every change to the directory passes here. A new version, its index entries and its place in the log
+//! become durable in one transaction, or nothing does.
+//!
+//! What can be known from the resource alone is done by [`prepare`] before a connection is taken: structure, index
+//! entries. What depends on what is stored is done by [`put_all`] inside the transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::app::App;
+use crate::config::References;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::{Issue, IssueCode};
+use crate::fhir::resource;
+use crate::fhir::types::{Instant, ResourceType};
+use crate::search::include::references;
+use crate::search::value::{IndexEntries, Target};
+use crate::store::change::{self, Change, Kind as ChangeKind};
+use crate::store::conn::Conn;
+use crate::store::resources::{self, Current};
+use crate::validate::structure;
+
+/// Referrers that are named when a delete is refused.
+const REFERRERS_SHOWN: i64 = 5;
+
+/// A resource that is ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub body: Value,
+    pub entries: IndexEntries,
+}
+
+/// One write to one resource whose id is known.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub target: Target,
+    /// `None`: delete.
+    pub resource: Option<Prepared>,
+    /// The version that the client believes to be current (If-Match).
+    pub if_match: Option<i64>,
+    /// By POST: the id is new and the history says so.
+    pub is_create: bool,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Created,
+    Updated,
+    /// The content was there already: no new version.
+    Unchanged,
+    Deleted,
+    /// There was nothing to delete.
+    WasGone,
+}
+
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub target: Target,
+    pub outcome: Outcome,
+    /// 0 when there is and was nothing.
+    pub version: i64,
+    pub last_updated: Instant,
+    /// The JSON as stored; `None` after a delete.
+    pub body: Option<String>,
+}
+
+/// Checks a resource and finds its index entries.
+///
+/// # Errors
+/// 400 when `resourceType` is not `resource_type`; 422 with every issue that its structure has.
+pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Prepared, FhirError> {
+    let named = resource::type_name(&body)?;
+    if named != resource_type.as_str() {
+        return Err(FhirError::with_issue(
+            Kind::Malformed,
+            Issue::error(
+                IssueCode::Invalid,
+                format!("The body is a {}, but the URL names {resource_type}.", resource::excerpt(named)),
+            )
+            .at("resourceType"),
+        ));
+    }
+    let issues = structure::check(&body);
+    if issues.iter().any(Issue::is_error) {
+        return Err(FhirError::with_issues(Kind::Invalid, issues));
+    }
+    let entries = app.extractor().entries(resource_type, &body);
+    Ok(Prepared { body, entries })
+}
+
+/// Stores `puts` in one transaction.
+///
+/// # Errors
+/// The first refusal of [`put_all`]; nothing is stored then.
+pub async fn write(app: &Arc<App>, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
+    let door = Arc::clone(app);
+    app.store.write(async move |conn: &mut Conn| put_all(&door, conn, puts.clone()).await).await
+}
+
+/// Stores one resource in one transaction.
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_one(app: &Arc<App>, put: Put) -> Result<Written, FhirError> {
+    let written = write(app, vec![put]).await?;
+    written.into_iter().next().ok_or_else(nothing_written)
+}
+
+/// What cannot happen: a write that succeeded without writing.
+pub(super) fn nothing_written() -> FhirError {
+    FhirError::new(Kind::Internal, "Internal error.")
+}
+
+/// Stores `puts` in the transaction at hand, in order; a resource may come more than once.
+///
+/// # Errors
+/// 412 when If-Match names another version; 409 when a delete would leave references dangling, 422 when a write has
+/// dangling ones (setting `store.references`).
+pub async fn put_all(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
+    let mut written = Vec::with_capacity(puts.len());
+    let mut rest = puts.into_iter().peekable();
+    while rest.peek().is_some() {
+        // As many as there are before a resource comes again: those are read, decided and written together.
+        let mut names = HashSet::new();
+        let mut batch = Vec::new();
+        while let Some(put) = rest.next_if(|put| !names.contains(&put.target)) {
+            names.insert(put.target.clone());
+            batch.push(put);
+        }
+        written.extend(put_batch(app, conn, batch).await?);
+    }
+    Ok(written)
+}
+
+async fn put_batch(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
+    let at = app.now();
+    // An id that the server has just made up is nobody else's: there is nothing to look for.
+    let known: Vec<Target> = puts.iter().filter(|put| !put.is_create).map(|put| put.target.clone()).collect();
+    let found = resources::lock(conn, &known).await?;
+    let mut written = Vec::with_capacity(puts.len());
+    let mut changes = Vec::with_capacity(puts.len());
+    for put in puts {
+        let current = found.get(&put.target);
+        let (one, change) = decide(app, put, current, at)?;
+        written.push(one);
+        changes.extend(change);
+    }
+    if app.settings.store.references == References::Enforce {
+        check_deletes(conn, &changes).await?;
+    }
+    let mentioned: Vec<Target> = match app.settings.store.references {
+        References::Off => Vec::new(),
+        References::Enforce => changes.iter().flat_map(|c| c.add.references.iter().map(|r| r.target.clone())).collect(),
+    };
+    change::apply(conn, changes).await?;
+    check_references(conn, mentioned).await?;
+    Ok(written)
+}
+
+/// What a write comes to, given what is stored.
+fn decide(app: &App, put: Put, current: Option<&Current>, now: Instant) -> Result<(Written, Option<Change>), FhirError> {
+    let version = current.map_or(0, |current| current.version);
+    if let Some(expected) = put.if_match
+        && current.is_none_or(|current| current.body.is_none() || current.version != expected)
+    {
+        return Err(FhirError::new(Kind::PreconditionFailed, stale(&put.target, expected, current)));
+    }
+    // lastUpdated grows from version to version, even if the clock does not.
+    let at = current.map_or(now, |current| now.max(Instant(current.last_updated.0 + i64::from(current.version > 0) * 1000)));
+    let old = match current.and_then(|current| current.body.as_deref()) {
+        Some(body) => Some((body, stored(body)?)),
+        None => None,
+    };
+    let same = |outcome| {
+        let last_updated = current.map_or(now, |current| current.last_updated);
+        let body = old.as_ref().map(|(text, _)| (*text).to_owned());
+        Written { target: put.target.clone(), outcome, version, last_updated, body }
+    };
+    let (outcome, kind, body, entries) = match put.resource {
+        None if old.is_none() => return Ok((same(Outcome::WasGone), None)),
+        None => (Outcome::Deleted, ChangeKind::Delete, None, IndexEntries::default()),
+        Some(prepared) => {
+            if let Some((_, old)) = &old
+                && resource::same_content(old, &with_id(&prepared.body, &put.target.id))
+            {
+                return Ok((same(Outcome::Unchanged), None));
+            }
+            let mut body = prepared.body;
+            resource::stamp(&mut body, &put.target.id, version + 1, at);
+            let outcome = if old.is_some() { Outcome::Updated } else { Outcome::Created };
+            let kind = if put.is_create { ChangeKind::Create } else { ChangeKind::Update };
+            (outcome, kind, Some(body.to_string()), prepared.entries)
+        }
+    };
+    let before = old
+        .as_ref()
+        .map(|(_, old)| app.extractor().entries(put.target.resource_type, old))
+        .unwrap_or_default();
+    let change = Change {
+        rid: current.map(|current| current.rid),
+        version: version + 1,
+        at,
+        kind,
+        body: body.clone(),
+        replaced: old.as_ref().map(|(text, _)| (version, (*text).to_owned())),
+        remove: before.minus(&entries),
+        add: entries.minus(&before),
+        target: put.target.clone(),
+    };
+    Ok((Written { target: put.target, outcome, version: version + 1, last_updated: at, body }, Some(change)))
+}
+
+fn stale(target: &Target, expected: i64, current: Option<&Current>) -> String {
+    let Target { resource_type, id } = target;
+    match current {
+        Some(current) if current.body.is_some() => {
+            format!("{resource_type}/{id} is at version {}, not {expected}; read it again and repeat the change.", current.version)
+        }
+        _ => format!("{resource_type}/{id} is not here, so it has no version {expected}."),
+    }
+}
+
+fn with_id(body: &Value, id: &str) -> Value {
+    let mut body = body.clone();
+    if let Some(object) = body.as_object_mut() {
+        object.insert("id".into(), id.into());
+    }
+    body
+}
+
+/// The JSON of a stored body.
+///
+/// # Errors
+/// 500 when it cannot be read: the database was changed from outside.
+pub fn stored(body: &str) -> Result<Value, FhirError> {
+    serde_json::from_str(body).map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))
+}
+
+async fn check_deletes(conn: &mut Conn, changes: &[Change]) -> Result<(), FhirError> {
+    for change in changes {
+        let (None, Some(rid)) = (&change.body, change.rid) else { continue };
+        let params: Vec<i32> = ResourceType::ALL
+            .iter()
+            .flat_map(|source| references(*source))
+            .filter(|param| param.target_types().contains(&change.target.resource_type))
+            .map(|param| param.id)
+            .collect();
+        let deleted: HashSet<String> = changes
+            .iter()
+            .filter(|other| other.body.is_none())
+            .map(|other| format!("{}/{}", other.target.resource_type, other.target.id))
+            .collect();
+        let mut referrers = resources::referrers(conn, rid, &params, REFERRERS_SHOWN).await?;
+        referrers.retain(|name| !deleted.contains(name));
+        if !referrers.is_empty() {
+            let Target { resource_type, id } = &change.target;
+            let sentence = format!("{resource_type}/{id} is referred to by {}; change or delete those first.", referrers.join(", "));
+            return Err(FhirError::new(Kind::Conflict, sentence));
+        }
+    }
+    Ok(())
+}
+
+async fn check_references(conn: &mut Conn, mentioned: Vec<Target>) -> Result<(), FhirError> {
+    if mentioned.is_empty() {
+        return Ok(());
+    }
+    let issues: Vec<Issue> = resources::missing(conn, &mentioned)
+        .await?
+        .into_iter()
+        .map(|Target { resource_type, id }| {
+            Issue::error(IssueCode::NotFound, format!("The reference to {resource_type}/{id} does not resolve."))
+                .at(format!("descendants().where(reference = '{resource_type}/{id}')"))
+        })
+        .collect();
+    if issues.is_empty() { Ok(()) } else { Err(FhirError::with_issues(Kind::Invalid, issues)) }
+}

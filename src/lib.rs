@@ -1,0 +1,18 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod fhir;
+
+pub mod config;
+pub mod search;
+pub mod validate;
+
+pub mod store;
+
+pub mod app;
+pub mod interactions;
+
+pub mod http;
+
+pub mod demo;
+
+pub mod cli;

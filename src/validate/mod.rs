@@ -1,0 +1,3 @@
+//! What is wrong with a resource: pure, every issue in one walk.
+
+pub mod structure;

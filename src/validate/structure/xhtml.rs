@@ -1,0 +1,269 @@
+//! The markup of a narrative (R4 narrative.html): one `div` of balanced XHTML in which nothing can run.
+//!
+//! What passes must be harmless to an XML parser and to an HTML parser alike, since browsers read narratives as HTML:
+//! so there are no CDATA sections, no comments that the two end at different places, and no unquoted attributes.
+
+/// Elements that R4 forbids in a narrative: those of document heads, scripts, forms, frames and plug-ins, and those
+/// that make an HTML parser leave the rules of XHTML.
+const FORBIDDEN: &[&str] = &[
+    "applet",
+    "audio",
+    "base",
+    "body",
+    "button",
+    "embed",
+    "form",
+    "frame",
+    "frameset",
+    "head",
+    "html",
+    "iframe",
+    "input",
+    "link",
+    "math",
+    "meta",
+    "noembed",
+    "noframes",
+    "noscript",
+    "object",
+    "option",
+    "plaintext",
+    "script",
+    "select",
+    "style",
+    "svg",
+    "template",
+    "textarea",
+    "title",
+    "video",
+    "xmp",
+];
+
+/// URL schemes that run what follows them.
+const SCRIPT_SCHEMES: &[&str] = &["javascript", "vbscript"];
+
+/// Elements may be nested this deep: far more than a narrative needs, far less than a browser survives.
+const MAX_DEPTH: usize = 256;
+
+/// Checks a narrative's `div`, or says what must not be in it. Linear in the length of the text.
+pub(super) fn check(text: &str) -> Result<(), &'static str> {
+    let mut open: Vec<&str> = Vec::with_capacity(16);
+    let mut rest = text.trim_ascii();
+    if !rest.starts_with("<div") {
+        return Err("it must start with <div");
+    }
+    loop {
+        let (characters, markup) = rest.find('<').map_or((rest, ""), |at| rest.split_at(at));
+        references(characters)?;
+        let Some(markup) = markup.strip_prefix('<') else { return Err("an element is not closed") };
+        rest = match markup.as_bytes().first() {
+            Some(b'/') => end_tag(markup, &mut open)?,
+            Some(b'!') => comment(markup)?,
+            _ => start_tag(markup, &mut open)?,
+        };
+        if open.is_empty() {
+            return if rest.is_empty() { Ok(()) } else { Err("there must be nothing after the div") };
+        }
+    }
+}
+
+/// The text after `!-- comment -->`.
+fn comment(markup: &str) -> Result<&str, &'static str> {
+    let body = markup.strip_prefix("!--").ok_or("declarations and CDATA sections are not allowed")?;
+    // HTML ends a comment at these, XML does not.
+    if body.starts_with('>') || body.starts_with("->") {
+        return Err("a comment must not start with > or ->");
+    }
+    let (_, end) = body.split_once("--").ok_or("a comment is not closed")?;
+    end.strip_prefix('>').ok_or("a comment must not contain --")
+}
+
+/// The text after `/name>`, which must close the element that was opened last.
+fn end_tag<'a>(markup: &'a str, open: &mut Vec<&'a str>) -> Result<&'a str, &'static str> {
+    let (name, rest) = name(markup.strip_prefix('/').unwrap_or(markup));
+    if open.pop() != Some(name) {
+        return Err("an end tag does not match its start tag");
+    }
+    rest.trim_ascii_start().strip_prefix('>').ok_or("an end tag is not closed")
+}
+
+/// The text after `name attribute="value">`, or after `/>`, which leaves nothing open.
+fn start_tag<'a>(markup: &'a str, open: &mut Vec<&'a str>) -> Result<&'a str, &'static str> {
+    let (tag, mut rest) = name(markup);
+    if tag.is_empty() {
+        return Err("a < must start a tag");
+    }
+    if open.is_empty() && tag != "div" {
+        return Err("it must start with <div");
+    }
+    // A prefix can stand for XHTML as well as for anything else.
+    let local_name = tag.rsplit(':').next().unwrap_or(tag);
+    if FORBIDDEN.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(local_name)) {
+        return Err("scripts, forms, frames, plug-ins and document heads are not allowed");
+    }
+    loop {
+        let attribute = rest.trim_ascii_start();
+        if let Some(rest) = attribute.strip_prefix('>') {
+            if open.len() >= MAX_DEPTH {
+                return Err("its elements are nested too deeply");
+            }
+            open.push(tag);
+            return Ok(rest);
+        }
+        if let Some(rest) = attribute.strip_prefix("/>") {
+            return Ok(rest);
+        }
+        if attribute.len() == rest.len() {
+            return Err("white space must come before an attribute");
+        }
+        let (key, value) = name(attribute);
+        if key.is_empty() {
+            return Err("a tag is not well-formed");
+        }
+        if key.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("on")) {
+            return Err("event handlers are not allowed");
+        }
+        let quoted = value.trim_ascii_start().strip_prefix('=').map(str::trim_ascii_start).unwrap_or_default();
+        let quote = if quoted.starts_with('\'') { '\'' } else { '"' };
+        let parts = quoted.strip_prefix(quote).and_then(|value| value.split_once(quote));
+        let (value, after) = parts.ok_or("an attribute has no value in quotes")?;
+        attribute_value(value)?;
+        rest = after;
+    }
+}
+
+fn attribute_value(value: &str) -> Result<(), &'static str> {
+    if value.contains('<') {
+        return Err("an attribute must not contain <");
+    }
+    references(value)?;
+    // Browsers ignore white space and control characters in a scheme, and read references before they look at it.
+    let plain = !value.bytes().any(|byte| byte == b'&' || byte <= b' ');
+    let runs = if plain { has_script_scheme(value) } else { has_script_scheme(&decoded(value)) };
+    if runs { Err("script URLs are not allowed") } else { Ok(()) }
+}
+
+fn has_script_scheme(value: &str) -> bool {
+    value.match_indices(':').any(|(at, _)| {
+        let before = value.get(..at).unwrap_or_default().as_bytes();
+        SCRIPT_SCHEMES.iter().any(|scheme| {
+            let start = before.len().checked_sub(scheme.len()).and_then(|start| before.get(start..));
+            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+        })
+    })
+}
+
+/// An attribute value with its references read, and without white space and control characters.
+fn decoded(value: &str) -> String {
+    let mut parts = value.split('&');
+    let mut text = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        let (reference, rest) = part.split_once(';').unwrap_or((part, ""));
+        text.extend(character(reference));
+        text.push_str(rest);
+    }
+    text.retain(|character| character > ' ' && !character.is_control());
+    text
+}
+
+/// The character of a reference, of those that matter to a scheme.
+fn character(reference: &str) -> Option<char> {
+    let Some(number) = reference.strip_prefix('#') else { return (reference == "colon").then_some(':') };
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => number.parse(),
+    };
+    code.ok().and_then(char::from_u32)
+}
+
+/// Each `&` must start a reference such as `&amp;`, `&#160;` or `&#xA0;`.
+fn references(text: &str) -> Result<(), &'static str> {
+    let is_reference = |part: &str| {
+        let (reference, _) = part.split_once(';')?;
+        let name = reference.strip_prefix('#').unwrap_or(reference);
+        (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(())
+    };
+    let mut parts = text.split('&').skip(1);
+    if parts.all(|part| is_reference(part).is_some()) { Ok(()) } else { Err("an & must start a reference like &amp;") }
+}
+
+/// The name of a tag or attribute at the start of the text, and what follows it.
+fn name(text: &str) -> (&str, &str) {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.');
+    let end = text.bytes().position(|byte| !is_name(byte)).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[track_caller]
+    fn accepts(body: &str) {
+        assert_eq!(check(&format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{body}</div>")), Ok(()), "{body}");
+    }
+
+    #[track_caller]
+    fn refuses(text: &str) {
+        assert!(check(text).is_err(), "{text}");
+        assert!(check(&format!("<div>{text}</div>")).is_err(), "in a div: {text}");
+    }
+
+    #[test]
+    fn narratives_are_accepted() {
+        accepts("");
+        accepts("plain text, with javascript: and onclick=x in it, > and ]]> too");
+        accepts("<p class=\"a\" id='b'>a<br/>b<br />c</p ><a name=\"x\"> </a>&amp;&#160;&#xA0;&nbsp;");
+        accepts("<table><tr><td colspan=\"2\" style=\"color: red\">é</td></tr></table><img src=\"#logo\" alt=\"\"/>");
+        accepts("<a href=\"http://example.org?a=1&amp;b=2\">x</a><!-- a comment with - and <p> -->");
+        accepts("<a title=\"the one: script\">x</a><div><div>nested</div></div>");
+        assert_eq!(check("  <div>a</div>\n"), Ok(()));
+        assert_eq!(check("<div/>"), Ok(()));
+    }
+
+    #[test]
+    fn scripts_are_refused() {
+        refuses("<script>alert(1)</script>");
+        refuses("<SCRIPT src=\"x\"/>");
+        refuses("<p onclick=\"x()\">a</p>");
+        refuses("<img src=\"x\"\nOnError='x()'/>");
+        refuses("<img src=\"x\"onerror=\"x()\"/>");
+        refuses("<img/onerror=\"x()\"/>");
+        refuses("<a href=\"javascript:x()\">a</a>");
+        refuses("<a href=\" JavaScript:x()\">a</a>");
+        refuses("<a href=\"java\tscript:x()\">a</a>");
+        refuses("<a href=\"java&#115;cript:x()\">a</a>");
+        refuses("<a href=\"java&#x73;cript&colon;x()\">a</a>");
+        refuses("<a href=\"java&Tab;script:x()\">a</a>");
+        refuses("<a href=\"vbscript:x\">a</a>");
+        refuses("<p style=\"background: url(javascript:x())\">a</p>");
+        refuses("<x:script xmlns:x=\"http://www.w3.org/1999/xhtml\">x()</x:script>");
+        refuses("<noembed><!-- </noembed><img src=\"x\" onerror=\"x()\"/> --></noembed>");
+        refuses("<iframe src=\"http://example.org\"></iframe>");
+        refuses("<form action=\"http://example.org\"><p>a</p></form>");
+        refuses("<![CDATA[><img src=x onerror=x()>]]>");
+        refuses("<!--><img src=\"x\" onerror=\"x()\"/>-->");
+        refuses("<!-- --!><script>x()</script>-->");
+    }
+
+    #[test]
+    fn broken_markup_is_refused() {
+        refuses("<p>a");
+        refuses("<p>a</b>");
+        refuses("a</p>");
+        refuses("<p>a</p></div><div>b");
+        refuses("<p a>b</p>");
+        refuses("<p a=b>b</p>");
+        refuses("<p a=\"b>b</p>");
+        refuses("<p a=\"<\">b</p>");
+        refuses("a & b");
+        refuses("1 < 2");
+        refuses("<!DOCTYPE html>");
+        refuses("<?xml version=\"1.0\"?>");
+        refuses("<!-- open");
+        refuses(&"<b>".repeat(300));
+        for text in ["", "div", "<divx></divx>", "<div", "<div>", "<div></div><div></div>", "<div></div>x", "</div>"] {
+            assert!(check(text).is_err(), "{text}");
+        }
+    }
+}
