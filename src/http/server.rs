@@ -63,23 +63,14 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody + 'static>) 
         let response = refused(&app, request.request(), error);
         return Ok(request.into_response(response));
     }
-    let http_request = request.request().clone();
-    match next.call(request).await {
-        Ok(response) => {
-            // What actix refuses by itself has no OperationOutcome yet.
-            let transport = response.response().error().map(|error| transport_error(&app, error));
-            match transport {
-                Some(error) => {
-                    let outcome = refused(&app, &http_request, error);
-                    Ok(ServiceResponse::new(http_request, outcome))
-                }
-                None => Ok(response.map_into_boxed_body()),
-            }
+    let response = next.call(request).await?;
+    // What actix refuses by itself has no OperationOutcome yet.
+    match response.response().error().map(|error| transport_error(&app, error)) {
+        Some(error) => {
+            let outcome = refused(&app, response.request(), error);
+            Ok(response.into_response(outcome))
         }
-        Err(error) => {
-            let outcome = refused(&app, &http_request, transport_error(&app, &error));
-            Ok(ServiceResponse::new(http_request, outcome))
-        }
+        None => Ok(response.map_into_boxed_body()),
     }
 }
 
