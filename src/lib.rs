@@ -14,5 +14,7 @@ pub mod interactions;
 pub mod http;
 
 pub mod demo;
+pub mod export;
+pub mod ingest;
 
 pub mod cli;

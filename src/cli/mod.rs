@@ -2,6 +2,8 @@
 //!
 //! 0: fine. 1: findings or a refusal. 2: could not run. Errors go to standard error in one readable sentence.
 
+pub mod export;
+pub mod import;
 mod serve;
 
 use std::path::PathBuf;
@@ -46,6 +48,10 @@ struct Common {
 enum Command {
     /// Serve the directory over HTTP
     Serve(serve::ServeArgs),
+    /// Load files: NDJSON, resources, Bundles, folders of them, FHIR packages
+    Import(import::ImportArgs),
+    /// Write the whole directory to NDJSON files
+    Export(export::ExportArgs),
     /// Print every setting with its default and its meaning
     Settings,
 }
@@ -89,6 +95,8 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     start_log(&settings)?;
     match cli.command {
         Command::Serve(args) => serve::run(settings, &args),
+        Command::Import(args) => on_directory(settings, async |app| import::run(app, &args).await),
+        Command::Export(args) => on_directory(settings, async |app| export::run(app, &args).await),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
 }
@@ -101,6 +109,16 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// Runs a command that works on the directory itself, with or without a server beside it.
+fn on_directory(settings: Settings, command: impl AsyncFnOnce(&Arc<App>) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let bases = bases(&settings);
+        let app = open(settings, bases).await?;
+        command(&app).await
+    })
 }
 
 /// The directory behind a command: opened, its tables up to date.

@@ -136,31 +136,65 @@ pub fn id(body: &Value) -> Result<Option<&str>, FhirError> {
     }
 }
 
-/// Sets `id`, `meta.versionId` and `meta.lastUpdated`, which are the server's to give, keeping the rest of `meta`.
-/// `id` is placed right after `resourceType` and `meta` right after `id` when they are new.
-pub fn stamp(body: &mut Value, id: &str, version: i64, at: Instant) {
-    let Value::Object(object) = body else { return };
-    if let Some(value) = object.get_mut("id") {
-        *value = id.into();
-    } else {
-        object.shift_insert(1.min(object.len()), "id".into(), id.into());
+/// A resource as text in two pieces, between which the server writes what is its own to give: `id`, `meta.versionId` and
+/// `meta.lastUpdated`. Made once, outside the transaction that knows those three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unstamped {
+    /// `{"resourceType":"…"`.
+    head: String,
+    /// The members of `meta` that are the client's, without braces.
+    meta: String,
+    /// All other members, each after a comma, and the closing brace.
+    tail: String,
+}
+
+impl Unstamped {
+    /// Members keep their order, but `resourceType`, `id` and `meta` come first.
+    pub fn new(body: &Value) -> Self {
+        let member = |name: &str, value: &Value| format!("{}:{value}", Value::from(name));
+        let members = body.as_object().into_iter().flatten();
+        let mut unstamped = Self { head: String::from("{"), meta: String::new(), tail: String::new() };
+        for (name, value) in members {
+            match name.as_str() {
+                "resourceType" => unstamped.head.push_str(&member(name, value)),
+                "id" => {}
+                "meta" => {
+                    let own = value.as_object().into_iter().flatten().filter(|(name, _)| !is_servers(name));
+                    unstamped.meta = own.map(|(name, value)| member(name, value)).collect::<Vec<_>>().join(",");
+                }
+                _ => {
+                    unstamped.tail.push(',');
+                    unstamped.tail.push_str(&member(name, value));
+                }
+            }
+        }
+        unstamped.tail.push('}');
+        unstamped
     }
-    if !object.get("meta").is_some_and(Value::is_object) {
-        object.shift_remove("meta");
-        object.shift_insert(2.min(object.len()), "meta".into(), Value::Object(Map::new()));
-    }
-    if let Some(Value::Object(meta)) = object.get_mut("meta") {
-        meta.insert("versionId".into(), version.to_string().into());
-        meta.insert("lastUpdated".into(), at.to_fhir().into());
+
+    /// The whole resource as one version of it is stored.
+    pub fn stamped(&self, id: &str, version: i64, at: Instant) -> String {
+        let Self { head, meta, tail } = self;
+        let comma = if meta.is_empty() { "" } else { "," };
+        format!(
+            "{head},\"id\":\"{id}\",\"meta\":{{{meta}{comma}\"versionId\":\"{version}\",\"lastUpdated\":\"{}\"}}{tail}",
+            at.to_fhir()
+        )
     }
 }
 
-/// True when two bodies differ in nothing but what [`stamp`] sets: such a write makes no new version.
+/// Members of `meta` that the server sets.
+fn is_servers(name: &str) -> bool {
+    matches!(name, "versionId" | "lastUpdated")
+}
+
+/// True when two bodies differ in nothing but what the server sets: such a write makes no new version.
 pub fn same_content(left: &Value, right: &Value) -> bool {
     let (Value::Object(left), Value::Object(right)) = (left, right) else { return false };
-    let rest = |object: &Map<String, Value>| object.len() - usize::from(object.contains_key("meta"));
+    let is_own = |name: &str| matches!(name, "meta" | "id");
+    let rest = |object: &Map<String, Value>| object.keys().filter(|name| !is_own(name)).count();
     rest(left) == rest(right)
-        && left.iter().all(|(name, value)| name == "meta" || right.get(name) == Some(value))
+        && left.iter().all(|(name, value)| is_own(name) || right.get(name) == Some(value))
         && same_meta(left.get("meta"), right.get("meta"))
 }
 
@@ -168,7 +202,7 @@ fn same_meta(left: Option<&Value>, right: Option<&Value>) -> bool {
     let clients = |meta: Option<&Value>| -> Vec<(String, Value)> {
         let mut own: Vec<_> = meta
             .and_then(Value::as_object)
-            .map(|meta| meta.iter().filter(|(name, _)| !matches!(name.as_str(), "versionId" | "lastUpdated")))
+            .map(|meta| meta.iter().filter(|(name, _)| !is_servers(name)))
             .into_iter()
             .flatten()
             .map(|(name, value)| (name.clone(), value.clone()))
@@ -216,14 +250,24 @@ mod tests {
 
     #[test]
     fn stamping_keeps_the_rest_of_meta() {
-        let mut body = json!({"resourceType": "Basic", "meta": {"tag": [{"code": "x"}], "versionId": "9"}, "code": {}});
-        stamp(&mut body, "a", 2, Instant(1_500_000));
+        let body = json!({"code": {}, "resourceType": "Basic", "meta": {"tag": [{"code": "x"}], "versionId": "9"}, "\"": 1.5});
+        let stamped = Unstamped::new(&body).stamped("a", 2, Instant(1_500_000));
         assert_eq!(
-            body.to_string(),
-            r#"{"resourceType":"Basic","id":"a","meta":{"tag":[{"code":"x"}],"versionId":"2","lastUpdated":"1970-01-01T00:00:01.500Z"},"code":{}}"#
+            stamped,
+            r#"{"resourceType":"Basic","id":"a","meta":{"tag":[{"code":"x"}],"versionId":"2","lastUpdated":"1970-01-01T00:00:01.500Z"},"code":{},"\"":1.5}"#
         );
-        let other = json!({"resourceType": "Basic", "id": "a", "code": {}, "meta": {"tag": [{"code": "x"}]}});
-        assert!(same_content(&body, &other));
+        let bare = Unstamped::new(&json!({"resourceType": "Basic", "id": "z"})).stamped("a", 1, Instant(0));
+        assert_eq!(
+            bare,
+            r#"{"resourceType":"Basic","id":"a","meta":{"versionId":"1","lastUpdated":"1970-01-01T00:00:00.000Z"}}"#
+        );
+    }
+
+    #[test]
+    fn content_is_the_same_whatever_the_server_set() {
+        let body = json!({"resourceType": "Basic", "id": "a", "meta": {"tag": [{"code": "x"}], "versionId": "2"}, "code": {}});
+        assert!(same_content(&body, &json!({"resourceType": "Basic", "code": {}, "meta": {"tag": [{"code": "x"}]}})));
         assert!(!same_content(&body, &json!({"resourceType": "Basic", "id": "a", "code": {}})));
+        assert!(!same_content(&body, &json!({"resourceType": "Basic", "meta": {"tag": [{"code": "x"}]}})));
     }
 }

@@ -42,7 +42,7 @@ pub async fn create(app: &Arc<App>, resource_type: ResourceType, body: Value, co
                 Ok(Answer::stored(resource_type, &id, stored))
             }
             Matched::None => {
-                let written = write::put_all(&door, conn, vec![put.clone()]).await?;
+                let written = write::put_all(&door, conn, std::slice::from_ref(&put)).await?;
                 written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
             }
         })

@@ -33,7 +33,7 @@ pub async fn delete_where(app: &Arc<App>, resource_type: ResourceType, condition
     app.store
         .write(async move |conn: &mut Conn| {
             let puts = deletions(&door, conn, resource_type, &condition).await?;
-            write::put_all(&door, conn, puts).await
+            write::put_all(&door, conn, &puts).await
         })
         .await?;
     Ok(Answer::empty(204))

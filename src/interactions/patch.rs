@@ -68,7 +68,7 @@ pub async fn patch_where(
         .write(async move |conn: &mut Conn| {
             let id = matching(&condition, condition.matched(conn).await?)?;
             let put = patch_in(&door, conn, resource_type, &id, &document, if_match).await?;
-            let written = write::put_all(&door, conn, vec![put]).await?;
+            let written = write::put_all(&door, conn, &[put]).await?;
             written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
         })
         .await

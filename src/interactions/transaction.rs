@@ -55,14 +55,14 @@ pub async fn transaction(app: &Arc<App>, mut bundle: Value, base: &str, with_res
         let steps = decide_all(&entries)?;
         let steps = with_links(&entries, steps)?;
         let has_conditional_references = steps.iter().any(|step| !references_of(step).is_empty());
-        (!has_conditional_references).then(|| prepare_all(app, &steps).map(|puts| (steps, puts))).transpose()?
+        (!has_conditional_references).then(|| prepare_all(app, &steps).map(|stores| (steps, stores))).transpose()?
     } else {
         None
     };
     let answers = app
         .store
         .write(async move |conn: &mut Conn| match &ready {
-            Some((steps, puts)) => finish(&door, conn, steps, puts.clone(), &base_url).await,
+            Some((steps, stores)) => finish(&door, conn, steps, stores, &base_url).await,
             None => run(&door, conn, &entries, &base_url).await,
         })
         .await?;
@@ -167,18 +167,23 @@ fn relative_part(full_url: &str) -> Option<&str> {
     (base.contains("://") && crate::fhir::types::is_type_name(name) && crate::fhir::types::is_id(id)).then(|| full_url.get(at..)).flatten()
 }
 
-fn prepare_all(app: &App, steps: &[Step]) -> Result<Vec<Option<Put>>, FhirError> {
-    steps
-        .iter()
-        .enumerate()
-        .map(|(n, step)| match step {
-            Step::Store { target, body, if_match, is_create } => {
-                let prepared = write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
-                Ok(Some(Put { target: target.clone(), resource: Some(prepared), if_match: *if_match, is_create: *is_create }))
-            }
-            _ => Ok(None),
-        })
-        .collect()
+/// The resources to store, and the entries they come from.
+#[derive(Default)]
+struct Stores {
+    puts: Vec<Put>,
+    entries: Vec<usize>,
+}
+
+fn prepare_all(app: &App, steps: &[Step]) -> Result<Stores, FhirError> {
+    let mut stores = Stores::default();
+    for (n, step) in steps.iter().enumerate() {
+        if let Step::Store { target, body, if_match, is_create } = step {
+            let prepared = write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
+            stores.puts.push(Put { target: target.clone(), resource: Some(prepared), if_match: *if_match, is_create: *is_create });
+            stores.entries.push(n);
+        }
+    }
+    Ok(stores)
 }
 
 async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
@@ -198,7 +203,7 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     }
     for (n, puts) in deletions.iter().enumerate() {
         if let Some(puts) = puts {
-            write::put_all(app, conn, puts.clone()).await.map_err(|error| within(error, n))?;
+            write::put_all(app, conn, puts).await.map_err(|error| within(error, n))?;
         }
     }
     for (n, (entry, deletion)) in entries.iter().zip(deletions).enumerate() {
@@ -218,8 +223,8 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     }
     let mut steps = with_links(entries, steps)?;
     resolve_conditional_references(app, conn, &mut steps).await?;
-    let puts = prepare_all(app, &steps)?;
-    finish(app, conn, &steps, puts, base).await
+    let stores = prepare_all(app, &steps)?;
+    finish(app, conn, &steps, &stores, base).await
 }
 
 /// Resolves `Type?query` references against what is stored once this transaction is. It is stored for that with the
@@ -233,8 +238,7 @@ async fn resolve_conditional_references(app: &App, conn: &mut Conn, steps: &mut 
         return Ok(());
     }
     conn.batch("SAVEPOINT references_unresolved").await?;
-    let puts = prepare_all(app, steps)?.into_iter().flatten().collect();
-    write::put_all(app, conn, puts).await?;
+    write::put_all(app, conn, &prepare_all(app, steps)?.puts).await?;
     let mut names = Names::new();
     for (n, reference) in wanted {
         if names.contains_key(&reference) {
@@ -277,26 +281,24 @@ async fn resolve(app: &App, conn: &mut Conn, reference: &str) -> Result<String, 
 }
 
 /// Stores what the steps say and answers them in order. The second part is true for a reading entry.
-async fn finish(app: &App, conn: &mut Conn, steps: &[Step], puts: Vec<Option<Put>>, base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
+async fn finish(app: &App, conn: &mut Conn, steps: &[Step], stores: &Stores, base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
     let mut answers: Vec<Option<(Answer, bool)>> = vec![None; steps.len()];
     for (n, step) in steps.iter().enumerate() {
         if let Step::Delete(deletions) = step {
-            write::put_all(app, conn, deletions.clone()).await.map_err(|error| within(error, n))?;
+            write::put_all(app, conn, deletions).await.map_err(|error| within(error, n))?;
             set(&mut answers, n, Answer::empty(204), false);
         }
     }
-    let (at, stores): (Vec<usize>, Vec<Put>) = puts.into_iter().enumerate().filter_map(|(n, put)| Some((n, put?))).unzip();
-    let names: Vec<Target> = stores.iter().map(|put| put.target.clone()).collect();
-    let written = write::put_all(app, conn, stores).await.map_err(|error| located(error, &names, &at))?;
-    for (n, written) in at.into_iter().zip(written) {
-        set(&mut answers, n, Answer::written(written), false);
+    let written = write::put_all(app, conn, &stores.puts).await.map_err(|error| located(error, stores))?;
+    for (n, written) in stores.entries.iter().zip(written) {
+        set(&mut answers, *n, Answer::written(written), false);
     }
     for (n, step) in steps.iter().enumerate() {
         match step {
             Step::Patch { target, document, if_match } => {
                 let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *if_match).await;
                 let put = patched.map_err(|error| within(error, n))?;
-                let written = write::put_all(app, conn, vec![put]).await.map_err(|error| within(error, n))?;
+                let written = write::put_all(app, conn, &[put]).await.map_err(|error| within(error, n))?;
                 let answer = written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)?;
                 set(&mut answers, n, answer, false);
             }
@@ -323,9 +325,9 @@ fn set(answers: &mut [Option<(Answer, bool)>], n: usize, answer: Answer, is_get:
 }
 
 /// A refusal of one of several writes, located in the entry whose resource its sentence names.
-fn located(error: FhirError, names: &[Target], at: &[usize]) -> FhirError {
-    let entry = names.iter().zip(at).find(|(target, _)| {
-        let name = format!("{}/{} ", target.resource_type, target.id);
+fn located(error: FhirError, stores: &Stores) -> FhirError {
+    let entry = stores.puts.iter().zip(&stores.entries).find(|(put, _)| {
+        let name = format!("{}/{} ", put.target.resource_type, put.target.id);
         error.issues.iter().any(|issue| issue.diagnostics.starts_with(&name))
     });
     match entry {

@@ -58,7 +58,7 @@ pub async fn update_where(
             let id = conditional_id(&condition, matched, own_id.as_deref(), &fresh)?;
             let target = Target { resource_type, id };
             let put = Put { target, resource: Some(prepared.clone()), if_match, is_create: false };
-            let written = write::put_all(&door, conn, vec![put]).await?;
+            let written = write::put_all(&door, conn, &[put]).await?;
             written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
         })
         .await

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::config::References;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
-use crate::fhir::resource;
+use crate::fhir::resource::{self, Unstamped};
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::include::references;
 use crate::search::value::{IndexEntries, Target};
@@ -29,6 +29,7 @@ const REFERRERS_SHOWN: i64 = 5;
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub body: Value,
+    pub text: Unstamped,
     pub entries: IndexEntries,
 }
 
@@ -88,7 +89,8 @@ pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Pr
         return Err(FhirError::with_issues(Kind::Invalid, issues));
     }
     let entries = app.extractor().entries(resource_type, &body);
-    Ok(Prepared { body, entries })
+    let text = Unstamped::new(&body);
+    Ok(Prepared { body, text, entries })
 }
 
 /// Stores `puts` in one transaction.
@@ -97,7 +99,7 @@ pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Pr
 /// The first refusal of [`put_all`]; nothing is stored then.
 pub async fn write(app: &Arc<App>, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
     let door = Arc::clone(app);
-    app.store.write(async move |conn: &mut Conn| put_all(&door, conn, puts.clone()).await).await
+    app.store.write(async move |conn: &mut Conn| put_all(&door, conn, &puts).await).await
 }
 
 /// Stores one resource in one transaction.
@@ -119,23 +121,21 @@ pub(super) fn nothing_written() -> FhirError {
 /// # Errors
 /// 412 when If-Match names another version; 409 when a delete would leave references dangling, 422 when a write has
 /// dangling ones (setting `store.references`).
-pub async fn put_all(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
+pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
     let mut written = Vec::with_capacity(puts.len());
-    let mut rest = puts.into_iter().peekable();
-    while rest.peek().is_some() {
+    let mut rest = puts;
+    while !rest.is_empty() {
         // As many as there are before a resource comes again: those are read, decided and written together.
         let mut names = HashSet::new();
-        let mut batch = Vec::new();
-        while let Some(put) = rest.next_if(|put| !names.contains(&put.target)) {
-            names.insert(put.target.clone());
-            batch.push(put);
-        }
+        let distinct = rest.iter().take_while(|put| names.insert(&put.target)).count();
+        let (batch, later) = rest.split_at(distinct);
         written.extend(put_batch(app, conn, batch).await?);
+        rest = later;
     }
     Ok(written)
 }
 
-async fn put_batch(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
+async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
     let at = app.now();
     // An id that the server has just made up is nobody else's: there is nothing to look for.
     let known: Vec<Target> = puts.iter().filter(|put| !put.is_create).map(|put| put.target.clone()).collect();
@@ -143,8 +143,7 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Wri
     let mut written = Vec::with_capacity(puts.len());
     let mut changes = Vec::with_capacity(puts.len());
     for put in puts {
-        let current = found.get(&put.target);
-        let (one, change) = decide(app, put, current, at)?;
+        let (one, change) = decide(app, put, found.get(&put.target), at)?;
         written.push(one);
         changes.extend(change);
     }
@@ -161,7 +160,7 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Wri
 }
 
 /// What a write comes to, given what is stored.
-fn decide(app: &App, put: Put, current: Option<&Current>, now: Instant) -> Result<(Written, Option<Change>), FhirError> {
+fn decide(app: &App, put: &Put, current: Option<&Current>, now: Instant) -> Result<(Written, Option<Change>), FhirError> {
     let version = current.map_or(0, |current| current.version);
     if let Some(expected) = put.if_match
         && current.is_none_or(|current| current.body.is_none() || current.version != expected)
@@ -179,20 +178,19 @@ fn decide(app: &App, put: Put, current: Option<&Current>, now: Instant) -> Resul
         let body = old.as_ref().map(|(text, _)| (*text).to_owned());
         Written { target: put.target.clone(), outcome, version, last_updated, body }
     };
-    let (outcome, kind, body, entries) = match put.resource {
+    let (outcome, kind, body, entries) = match &put.resource {
         None if old.is_none() => return Ok((same(Outcome::WasGone), None)),
         None => (Outcome::Deleted, ChangeKind::Delete, None, IndexEntries::default()),
         Some(prepared) => {
             if let Some((_, old)) = &old
-                && resource::same_content(old, &with_id(&prepared.body, &put.target.id))
+                && resource::same_content(old, &prepared.body)
             {
                 return Ok((same(Outcome::Unchanged), None));
             }
-            let mut body = prepared.body;
-            resource::stamp(&mut body, &put.target.id, version + 1, at);
+            let body = prepared.text.stamped(&put.target.id, version + 1, at);
             let outcome = if old.is_some() { Outcome::Updated } else { Outcome::Created };
             let kind = if put.is_create { ChangeKind::Create } else { ChangeKind::Update };
-            (outcome, kind, Some(body.to_string()), prepared.entries)
+            (outcome, kind, Some(body), prepared.entries.clone())
         }
     };
     let before = old
@@ -206,11 +204,11 @@ fn decide(app: &App, put: Put, current: Option<&Current>, now: Instant) -> Resul
         kind,
         body: body.clone(),
         replaced: old.as_ref().map(|(text, _)| (version, (*text).to_owned())),
+        add: entries.clone().minus(&before),
         remove: before.minus(&entries),
-        add: entries.minus(&before),
         target: put.target.clone(),
     };
-    Ok((Written { target: put.target, outcome, version: version + 1, last_updated: at, body }, Some(change)))
+    Ok((Written { target: put.target.clone(), outcome, version: version + 1, last_updated: at, body }, Some(change)))
 }
 
 fn stale(target: &Target, expected: i64, current: Option<&Current>) -> String {
@@ -221,14 +219,6 @@ fn stale(target: &Target, expected: i64, current: Option<&Current>) -> String {
         }
         _ => format!("{resource_type}/{id} is not here, so it has no version {expected}."),
     }
-}
-
-fn with_id(body: &Value, id: &str) -> Value {
-    let mut body = body.clone();
-    if let Some(object) = body.as_object_mut() {
-        object.insert("id".into(), id.into());
-    }
-    body
 }
 
 /// The JSON of a stored body.

@@ -134,22 +134,20 @@ impl IndexEntries {
     }
 
     /// The entries of `self` that `other` lacks, which must be normalized as well.
-    pub fn minus(&self, other: &Self) -> Self {
-        fn minus<E: PartialEq + Clone>(left: &[E], right: &[E]) -> Vec<E> {
-            if left == right {
-                return Vec::new();
+    pub fn minus(mut self, other: &Self) -> Self {
+        fn subtract<E: PartialEq>(left: &mut Vec<E>, right: &[E]) {
+            if !right.is_empty() {
+                left.retain(|entry| !right.contains(entry));
             }
-            left.iter().filter(|entry| !right.contains(entry)).cloned().collect()
         }
-        Self {
-            tokens: minus(&self.tokens, &other.tokens),
-            strings: minus(&self.strings, &other.strings),
-            dates: minus(&self.dates, &other.dates),
-            references: minus(&self.references, &other.references),
-            uris: minus(&self.uris, &other.uris),
-            positions: minus(&self.positions, &other.positions),
-            quantities: minus(&self.quantities, &other.quantities),
-            composites: minus(&self.composites, &other.composites),
-        }
+        subtract(&mut self.tokens, &other.tokens);
+        subtract(&mut self.strings, &other.strings);
+        subtract(&mut self.dates, &other.dates);
+        subtract(&mut self.references, &other.references);
+        subtract(&mut self.uris, &other.uris);
+        subtract(&mut self.positions, &other.positions);
+        subtract(&mut self.quantities, &other.quantities);
+        subtract(&mut self.composites, &other.composites);
+        self
     }
 }

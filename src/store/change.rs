@@ -9,7 +9,7 @@ use super::conn::Conn;
 use super::dialect::Dialect;
 use super::error::StoreError;
 use super::index::IndexChange;
-use super::resources::{compress, identify};
+use super::resources::{compress, identify, last_rid};
 use super::sql::Bind;
 
 /// How a version came to be; the number is what the log holds.
@@ -99,9 +99,9 @@ async fn apply_sqlite(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>, S
                 let mut insert = conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated, body) VALUES (");
                 insert.i16(change.target.resource_type.code()).text(", ").str(change.target.id.as_str());
                 insert.text(", ").i64(change.version).text(", ").i16(live).text(", ").i64(change.at.0);
-                insert.text(", ").bind(body).text(") RETURNING rid");
-                let inserted = conn.first::<(st::BigInt,), (i64,)>(&insert).await?;
-                inserted.ok_or_else(|| StoreError::Corrupt("a new row has no id".into()))?.0
+                insert.text(", ").bind(body).text(")");
+                conn.execute(&insert).await?;
+                last_rid(conn).await?
             }
         };
         let mut log = conn.sql("INSERT INTO version (rid, rtype, version, at, kind) VALUES (");

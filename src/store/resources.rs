@@ -131,8 +131,15 @@ async fn find_rids(conn: &mut Conn, targets: &[Target], rids: &mut HashMap<Targe
 
 async fn insert_name(conn: &mut Conn, target: &Target) -> Result<i64, StoreError> {
     let mut insert = conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated) VALUES (");
-    insert.i16(target.resource_type.code()).text(", ").str(target.id.as_str()).text(", 0, 0, 0) RETURNING rid");
-    let inserted = conn.first::<(st::BigInt,), (i64,)>(&insert).await?;
+    insert.i16(target.resource_type.code()).text(", ").str(target.id.as_str()).text(", 0, 0, 0)");
+    conn.execute(&insert).await?;
+    last_rid(conn).await
+}
+
+/// The row id of the row that this SQLite connection inserted last. RETURNING would need a statement journal.
+pub(super) async fn last_rid(conn: &mut Conn) -> Result<i64, StoreError> {
+    let select = conn.sql("SELECT last_insert_rowid()");
+    let inserted = conn.first::<(st::BigInt,), (i64,)>(&select).await?;
     inserted.map(|row| row.0).ok_or_else(|| StoreError::Corrupt("a new row has no id".into()))
 }
 

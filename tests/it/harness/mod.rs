@@ -13,22 +13,26 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Makes of each function two tests, one for each database. The function gets a running [`Server`].
+/// Makes of each function two tests, one for each database. The function gets a running [`Server`]; a first line
+/// `with [(name, value)];` gives it settings.
 macro_rules! on_both {
-    ($($(#[$meta:meta])* fn $name:ident($server:ident) $body:block)*) => {
+    (with $settings:tt; $($(#[$meta:meta])* fn $name:ident($server:ident) $body:block)*) => {
         $(fn $name($server: &$crate::harness::Server) $body)*
 
         mod sqlite {
-            $(#[test] $(#[$meta])* fn $name() { super::$name(&$crate::harness::Server::sqlite(&[])); })*
+            $(#[test] $(#[$meta])* fn $name() { super::$name(&$crate::harness::Server::sqlite(&$settings)); })*
         }
 
         mod postgresql {
             $(#[test] $(#[$meta])* fn $name() {
-                if let Some(server) = $crate::harness::Server::postgres(&[]) {
+                if let Some(server) = $crate::harness::Server::postgres(&$settings) {
                     super::$name(&server);
                 }
             })*
         }
+    };
+    ($($(#[$meta:meta])* fn $name:ident($server:ident) $body:block)*) => {
+        $crate::harness::on_both! { with []; $($(#[$meta])* fn $name($server) $body)* }
     };
 }
 pub(crate) use on_both;

@@ -1,0 +1,159 @@
+//! Many puts in one transaction, without one bad resource keeping the others out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::app::App;
+use crate::config::References;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::{Issue, IssueCode};
+use crate::fhir::types::ResourceType;
+use crate::interactions::write::{self, Outcome, Put};
+use crate::search::value::Target;
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::{progress, resources};
+
+use super::item::{self, Item};
+use super::reader::Unit;
+
+/// Puts that wait together when each has to succeed or fail by itself; the writer commits them as one group.
+const ALONE_AT_ONCE: usize = 64;
+
+/// What became of one put.
+pub(super) type Stored = Result<(ResourceType, Outcome), FhirError>;
+
+/// How far the import will be once a transaction is committed.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    /// `None`: the files cannot be recognized later, so nothing is kept.
+    pub source: Option<String>,
+    pub units: i64,
+}
+
+/// Stores `puts`, which are all those that `units` give, together with the mark. One outcome for each put, in order.
+///
+/// # Errors
+/// 503 when the database cannot be used; then nothing more is stored.
+pub(super) async fn store(
+    app: &Arc<App>,
+    puts: Vec<Put>,
+    units: Arc<[Vec<Unit>]>,
+    mark: &Mark,
+) -> Result<Vec<Stored>, FhirError> {
+    let (door, again, saved) = (Arc::clone(app), Arc::clone(&units), mark.clone());
+    let mut puts = Some(puts);
+    let together = app
+        .store
+        .write(async move |conn: &mut Conn| {
+            // A copy would cost more than it is worth: only if this has to run twice are the puts made a second time.
+            let puts = puts.take().unwrap_or_else(|| reread(&door, &again));
+            let stored = put_together(&door, conn, puts).await?;
+            save(conn, &saved).await?;
+            Ok::<_, FhirError>(stored)
+        })
+        .await;
+    match together {
+        Ok(stored) => Ok(stored),
+        Err(error) if error.kind == Kind::Unavailable => Err(error),
+        Err(_one_is_to_blame) => {
+            let stored = put_alone(app, reread(app, &units)).await?;
+            let saved = mark.clone();
+            app.store.write(async move |conn: &mut Conn| save(conn, &saved).await).await?;
+            Ok(stored)
+        }
+    }
+}
+
+async fn save(conn: &mut Conn, mark: &Mark) -> Result<(), StoreError> {
+    match &mark.source {
+        Some(source) => progress::save(conn, source, mark.units).await,
+        None => Ok(()),
+    }
+}
+
+fn reread(app: &App, units: &[Vec<Unit>]) -> Vec<Put> {
+    let mut items = Vec::new();
+    units.iter().flatten().for_each(|unit| item::read(app, unit, &mut items));
+    let puts = items.into_iter().filter_map(|item| match item {
+        Item::Put(_, put) => Some(put),
+        Item::Skipped(_) | Item::Rejected(_) => None,
+    });
+    puts.collect()
+}
+
+async fn put_together(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Stored>, FhirError> {
+    let dangling = match app.settings.store.references {
+        References::Off => vec![None; puts.len()],
+        References::Enforce => dangling(conn, &puts).await?,
+    };
+    let sound: Vec<Put> =
+        puts.into_iter().zip(&dangling).filter(|(_, dangling)| dangling.is_none()).map(|(put, _)| put).collect();
+    let mut written = write::put_all(app, conn, &sound).await?.into_iter();
+    let stored = dangling.into_iter().map(|dangling| match dangling {
+        Some(target) => Err(does_not_resolve(&target)),
+        None => written
+            .next()
+            .map(|one| (one.target.resource_type, one.outcome))
+            .ok_or_else(|| FhirError::new(Kind::Internal, "Internal error.")),
+    });
+    Ok(stored.collect())
+}
+
+async fn put_alone(app: &Arc<App>, puts: Vec<Put>) -> Result<Vec<Stored>, FhirError> {
+    let attempts = puts.into_iter().map(|put| write::write_one(app, put));
+    let mut attempts = stream::iter(attempts).buffered(ALONE_AT_ONCE);
+    let mut stored = Vec::new();
+    while let Some(attempt) = attempts.next().await {
+        stored.push(match attempt {
+            Ok(one) => Ok((one.target.resource_type, one.outcome)),
+            Err(error) if error.kind == Kind::Unavailable => return Err(error),
+            Err(error) => Err(error),
+        });
+    }
+    Ok(stored)
+}
+
+/// For each put a reference of it that leads nowhere: neither to what is stored, nor to what is put beside it. A put that
+/// is left out for this can leave others dangling.
+async fn dangling(conn: &mut Conn, puts: &[Put]) -> Result<Vec<Option<Target>>, FhirError> {
+    let references = |put: &Put| -> Vec<Target> {
+        let references = put.resource.iter().flat_map(|resource| &resource.entries.references);
+        references.map(|reference| reference.target.clone()).collect()
+    };
+    let mut mentioned: Vec<Target> = puts.iter().flat_map(references).collect();
+    mentioned.sort();
+    mentioned.dedup();
+    let absent: HashSet<Target> = resources::missing(conn, &mentioned).await?.into_iter().collect();
+    let mut found: Vec<Option<Target>> = vec![None; puts.len()];
+    loop {
+        let beside: HashSet<&Target> = puts
+            .iter()
+            .zip(&found)
+            .filter(|(put, out)| put.resource.is_some() && out.is_none())
+            .map(|(put, _)| &put.target)
+            .collect();
+        let mut more = Vec::new();
+        for (at, put) in puts.iter().enumerate().filter(|(at, _)| found.get(*at).is_some_and(Option::is_none)) {
+            let nowhere =
+                references(put).into_iter().find(|target| absent.contains(target) && !beside.contains(target));
+            more.extend(nowhere.map(|target| (at, target)));
+        }
+        if more.is_empty() {
+            return Ok(found);
+        }
+        for (at, target) in more {
+            if let Some(out) = found.get_mut(at) {
+                *out = Some(target);
+            }
+        }
+    }
+}
+
+fn does_not_resolve(target: &Target) -> FhirError {
+    let Target { resource_type, id } = target;
+    let issue = Issue::error(IssueCode::NotFound, format!("The reference to {resource_type}/{id} does not resolve."));
+    FhirError::with_issue(Kind::Invalid, issue.at(format!("descendants().where(reference = '{resource_type}/{id}')")))
+}
