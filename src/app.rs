@@ -8,7 +8,7 @@ use crate::fhir::types::Instant;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
 use crate::search::parse::{Context, Handling};
-use crate::store::Store;
+use crate::store::{Limits, Store};
 use crate::store::error::StoreError;
 use crate::store::shared;
 
@@ -22,6 +22,17 @@ pub struct App {
     pub signature: Signature,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
+}
+
+/// The bounds of the store, from the settings.
+pub fn store_limits(settings: &Settings) -> Limits {
+    Limits {
+        search_ms: settings.search.limit_ms,
+        search_inline_ms: settings.search.inline_ms,
+        readers: settings.store.readers,
+        writers: settings.store.writers,
+        queue_max: settings.store.queue_max,
+    }
 }
 
 impl App {

@@ -14,7 +14,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::App;
+use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
 use crate::store::Store;
 
@@ -124,7 +124,7 @@ fn on_directory(settings: Settings, command: impl AsyncFnOnce(&Arc<App>) -> anyh
 /// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
     let url = settings.database_url();
-    let limits = settings.store_limits();
+    let limits = store_limits(&settings);
     let store = Store::open(&url, limits).await.context("the database cannot be opened")?;
     Ok(App::new(store, settings, bases).await?)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::SignalKind;
 
 use crate::app::App;
 use crate::config::Settings;
@@ -23,6 +24,9 @@ const DEMO_PRACTITIONERS: usize = 2_000;
 const DEMO_SEED: u64 = 1;
 /// Resources of the demo that are stored together.
 const DEMO_BATCH: usize = 1_000;
+
+/// What the kernel sends when a file would grow beyond the process's limit: 25 on Linux and macOS.
+const SIGXFSZ: i32 = 25;
 
 /// Serve the directory over HTTP.
 ///
@@ -48,6 +52,8 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
     let workers = settings.server.workers;
     let system = actix_web::rt::System::new();
     system.block_on(async move {
+        // A file that may not grow further (`ulimit -f`) is a full disk, answered 503; unhandled, the signal would be the end.
+        let _file_size = tokio::signal::unix::signal(SignalKind::from_raw(SIGXFSZ)).context("a signal cannot be handled")?;
         let bases = match &settings.server.base_url {
             Some(url) => vec![url.trim_end_matches('/').to_owned()],
             None => {
@@ -94,7 +100,7 @@ fn loopback(listen: &str) -> anyhow::Result<SocketAddr> {
 }
 
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::signal::unix::signal;
     let interrupted = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {
         Ok(mut terminated) => {

@@ -6,8 +6,6 @@ use figment::Figment;
 use figment::providers::{Env, Format, Yaml};
 use serde::{Deserialize, Serialize};
 
-use crate::store::Limits;
-
 /// Every setting with its default, unit and reason; compiled in, and the documentation of the settings.
 pub const DEFAULTS: &str = include_str!("default.yaml");
 
@@ -130,16 +128,6 @@ impl Settings {
     /// The database's URL: as set, or a SQLite file in the data folder.
     pub fn database_url(&self) -> String {
         self.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", self.data.join("plumbline.db").display()))
-    }
-
-    pub fn store_limits(&self) -> Limits {
-        Limits {
-            search_ms: self.search.limit_ms,
-            search_inline_ms: self.search.inline_ms,
-            readers: self.store.readers,
-            writers: self.store.writers,
-            queue_max: self.store.queue_max,
-        }
     }
 }
 

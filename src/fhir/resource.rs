@@ -18,19 +18,28 @@ const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 /// # Errors
 /// 400 `structure` with the line and column.
 pub fn parse_json(body: &[u8]) -> Result<Value, FhirError> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = std::str::from_utf8(body).map_err(|error| {
-        FhirError::malformed(format!("The body is not valid UTF-8 (first bad byte at {}).", error.valid_up_to()))
-            .code(IssueCode::Structure)
-    })?;
-    let Strict(value) = serde_json::from_str::<Strict>(text).map_err(|error| {
-        FhirError::malformed(format!("The body is not valid JSON: {error}.")).code(IssueCode::Structure)
-    })?;
+    let value = parse_any_json(body)?;
     if value.is_object() {
         Ok(value)
     } else {
         Err(FhirError::malformed("The body must be a JSON object with a resourceType.").code(IssueCode::Structure))
     }
+}
+
+/// Parses one JSON document of any kind as strictly as [`parse_json`].
+///
+/// # Errors
+/// 400 `structure` with the line and column.
+pub fn parse_any_json(body: &[u8]) -> Result<Value, FhirError> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = std::str::from_utf8(body).map_err(|error| {
+        FhirError::malformed(format!("The body is not valid UTF-8 (first bad byte at {}).", error.valid_up_to()))
+            .code(IssueCode::Structure)
+    })?;
+    let parsed = serde_json::from_str::<Strict>(text).map_err(|error| {
+        FhirError::malformed(format!("The body is not valid JSON: {error}.")).code(IssueCode::Structure)
+    });
+    parsed.map(|Strict(value)| value)
 }
 
 /// A JSON value in which no object names a property twice.
@@ -91,16 +100,44 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
             if name == NUMBER_TOKEN && object.is_empty() {
-                let digits: String = entries.next_value()?;
+                let Digits(digits) = entries.next_value()?;
                 return digits.parse().map(|number| Strict(Value::Number(number))).map_err(de::Error::custom);
             }
             let Strict(value) = entries.next_value()?;
             if object.contains_key(&name) {
-                return Err(de::Error::custom(format!("property \"{name}\" occurs twice in one object")));
+                return Err(de::Error::custom(format!("property \"{}\" occurs twice in one object", excerpt(&name))));
             }
             object.insert(name, value);
         }
         Ok(Strict(Value::Object(object)))
+    }
+}
+
+/// The digits of a number. serde_json hands them over as a text of its own; a text that stands in the document under the
+/// same name is borrowed from it, and is no number.
+struct Digits(String);
+
+impl<'de> Deserialize<'de> for Digits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OwnedText;
+
+        impl Visitor<'_> for OwnedText {
+            type Value = Digits;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name that is no number's")
+            }
+
+            fn visit_string<E>(self, digits: String) -> Result<Digits, E> {
+                Ok(Digits(digits))
+            }
+
+            fn visit_str<E: de::Error>(self, _in_document: &str) -> Result<Digits, E> {
+                Err(E::custom(format!("no property is called \"{NUMBER_TOKEN}\"")))
+            }
+        }
+
+        deserializer.deserialize_any(OwnedText)
     }
 }
 
@@ -240,6 +277,9 @@ mod tests {
         refused(b"[1]", "must be a JSON object");
         refused("[".repeat(10_000).as_bytes(), "recursion limit");
         refused(b"{\"a\":1", "EOF");
+        refused(b"{\"a\":{\"$serde_json::private::Number\":\"1\"}}", "no property is called");
+        refused(b"{\"a\":{\"\\u0024serde_json::private::Number\":\"\\u0031\"}}", "no property is called");
+        refused(b"{\"a\":{\"$serde_json::private::Number\":1}}", "not valid JSON");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -11,7 +12,7 @@ use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::{excerpt, parse_json, type_name};
 use crate::fhir::types::{ResourceType, is_id};
 use crate::interactions::answer::Answer;
-use crate::interactions::bundle::{system_types, type_named, without_type};
+use crate::interactions::bundle::{system_types, type_named};
 use crate::interactions::condition::Condition;
 use crate::interactions::history::{self, Whose};
 use crate::interactions::patch::{self, Document};
@@ -19,6 +20,7 @@ use crate::interactions::{batch, capability, create, delete, read, search, trans
 
 use super::negotiate::{self, Media, Return, Wishes};
 use super::respond::{refusal, respond};
+use super::routes::Allowed;
 
 type Shared = Data<Arc<App>>;
 
@@ -86,12 +88,7 @@ pub async fn search_system(app: Shared, request: HttpRequest, body: Bytes) -> Ht
     serve(&app, &request, async |wishes| {
         let pairs = search_parameters(&request, &body)?;
         let types = system_types(&pairs)?;
-        // The types stay in the links through the path: `_type` is no filter of one type.
-        let path = match pairs.iter().find(|(name, _)| name == "_type") {
-            Some((_, value)) => format!("?_type={value}"),
-            None => String::new(),
-        };
-        let request = search::Request { types, path, pairs: without_type(pairs), handling: wishes.handling, base: wishes.base.clone() };
+        let request = search::Request { types, path: String::new(), pairs, handling: wishes.handling, base: wishes.base.clone() };
         search::search(&app, request).await
     })
     .await
@@ -246,7 +243,11 @@ pub async fn bundle(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespo
 /// A method that the URL does not take.
 pub async fn not_allowed(app: Shared, request: HttpRequest) -> HttpResponse {
     let sentence = format!("{} is not allowed on {}.", request.method(), excerpt(request.path()));
-    refused(&app, &request, FhirError::new(Kind::NotAllowed, sentence))
+    let mut response = refused(&app, &request, FhirError::new(Kind::NotAllowed, sentence));
+    if let Some(Allowed(methods)) = request.app_data::<Allowed>() {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    response
 }
 
 /// A URL that leads nowhere.

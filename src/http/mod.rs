@@ -1,5 +1,6 @@
 //! The only user of actix-web: routes, what a request says beside its body, and how an answer is shaped.
 
+mod body;
 mod fhir;
 mod health;
 mod negotiate;

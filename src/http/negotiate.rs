@@ -53,7 +53,7 @@ impl Wishes {
             format: FHIR_JSON,
             pretty: false,
             returns: None,
-            handling: Handling::Strict,
+            handling: Handling::Default,
             summary: Summary::False,
             elements: Vec::new(),
             base: app.base().to_owned(),
@@ -146,7 +146,7 @@ fn accepted(request: &HttpRequest) -> Result<Format, FhirError> {
         let format = match name {
             "*/*" | "application/*" => Some(FHIR_JSON),
             "text/html" => None,
-            _ => format_named(name),
+            _ => format_named(&name.to_ascii_lowercase()),
         };
         if let Some(format) = format.filter(|_| is_version_known && quality > 0.0)
             && best.is_none_or(|(so_far, _)| quality > so_far)

@@ -4,63 +4,54 @@ use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resourc
 
 use super::{fhir, health};
 
+/// The methods that a URL takes, as the `Allow` header of a 405 names them.
+pub(super) struct Allowed(pub &'static str);
+
 pub fn routes(config: &mut ServiceConfig) {
     config.route("/health/live", get().to(health::live)).route("/health/ready", get().to(health::ready));
-    let read = |path: &str| resource(path.to_owned());
+    // A slash at the end makes no difference.
+    let url = |path: &str, allowed: &'static str| {
+        resource([path.to_owned(), format!("{path}/")]).app_data(Allowed(allowed)).default_service(to(fhir::not_allowed))
+    };
     config.service(
         scope("/fhir")
-            .service(read("/metadata").route(get().to(fhir::metadata)).route(head().to(fhir::metadata)).default_service(to(fhir::not_allowed)))
+            .service(url("/metadata", "GET, HEAD").route(get().to(fhir::metadata)).route(head().to(fhir::metadata)))
+            .service(url("/_history", "GET, HEAD").route(get().to(fhir::history_system)).route(head().to(fhir::history_system)))
+            .service(url("/_search", "POST").route(post().to(fhir::search_system)))
             .service(
-                read("/_history")
-                    .route(get().to(fhir::history_system))
-                    .route(head().to(fhir::history_system))
-                    .default_service(to(fhir::not_allowed)),
-            )
-            .service(read("/_search").route(post().to(fhir::search_system)).default_service(to(fhir::not_allowed)))
-            .service(
-                resource(["/{type}/{id}/_history/{version}", "/{type}/{id}/_history/{version}/"])
+                url("/{type}/{id}/_history/{version}", "GET, HEAD")
                     .route(get().to(fhir::read_version))
-                    .route(head().to(fhir::read_version))
-                    .default_service(to(fhir::not_allowed)),
+                    .route(head().to(fhir::read_version)),
             )
             .service(
-                resource(["/{type}/{id}/_history", "/{type}/{id}/_history/"])
+                url("/{type}/{id}/_history", "GET, HEAD")
                     .route(get().to(fhir::history_resource))
-                    .route(head().to(fhir::history_resource))
-                    .default_service(to(fhir::not_allowed)),
+                    .route(head().to(fhir::history_resource)),
             )
-            .service(read("/{type}/_search").route(post().to(fhir::search_type)).default_service(to(fhir::not_allowed)))
+            .service(url("/{type}/_search", "POST").route(post().to(fhir::search_type)))
+            .service(url("/{type}/_history", "GET, HEAD").route(get().to(fhir::history_type)).route(head().to(fhir::history_type)))
             .service(
-                read("/{type}/_history")
-                    .route(get().to(fhir::history_type))
-                    .route(head().to(fhir::history_type))
-                    .default_service(to(fhir::not_allowed)),
-            )
-            .service(
-                resource(["/{type}/{id}", "/{type}/{id}/"])
+                url("/{type}/{id}", "GET, HEAD, PUT, PATCH, DELETE")
                     .route(get().to(fhir::read_resource))
                     .route(head().to(fhir::read_resource))
                     .route(put().to(fhir::update_resource))
                     .route(patch().to(fhir::patch_resource))
-                    .route(delete().to(fhir::delete_resource))
-                    .default_service(to(fhir::not_allowed)),
+                    .route(delete().to(fhir::delete_resource)),
             )
             .service(
-                resource(["/{type}", "/{type}/"])
+                url("/{type}", "GET, HEAD, POST, PUT, PATCH, DELETE")
                     .route(get().to(fhir::search_type))
                     .route(head().to(fhir::search_type))
                     .route(post().to(fhir::create_resource))
                     .route(put().to(fhir::update_where))
                     .route(patch().to(fhir::patch_where))
-                    .route(delete().to(fhir::delete_where))
-                    .default_service(to(fhir::not_allowed)),
+                    .route(delete().to(fhir::delete_where)),
             )
             .service(
-                resource(["", "/"])
+                url("", "GET, HEAD, POST")
                     .route(get().to(fhir::search_system))
                     .route(head().to(fhir::search_system))
-                    .route(post().to(fhir::bundle))
-                    .default_service(to(fhir::not_allowed)),
+                    .route(post().to(fhir::bundle)),
             )
             .default_service(to(fhir::not_found)),
     );

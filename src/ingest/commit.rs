@@ -16,9 +16,6 @@ use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::{progress, resources};
 
-use super::item::{self, Item};
-use super::reader::Unit;
-
 /// Puts that wait together when each has to succeed or fail by itself; the writer commits them as one group.
 const ALONE_AT_ONCE: usize = 64;
 
@@ -33,24 +30,16 @@ pub(super) struct Mark {
     pub units: i64,
 }
 
-/// Stores `puts`, which are all those that `units` give, together with the mark. One outcome for each put, in order.
+/// Stores `puts` together with the mark. One outcome for each put, in order.
 ///
 /// # Errors
 /// 503 when the database cannot be used; then nothing more is stored.
-pub(super) async fn store(
-    app: &Arc<App>,
-    puts: Vec<Put>,
-    units: Arc<[Vec<Unit>]>,
-    mark: &Mark,
-) -> Result<Vec<Stored>, FhirError> {
-    let (door, again, saved) = (Arc::clone(app), Arc::clone(&units), mark.clone());
-    let mut puts = Some(puts);
+pub(super) async fn store(app: &Arc<App>, puts: &Arc<[Put]>, mark: Mark) -> Result<Vec<Stored>, FhirError> {
+    let (door, batch, saved) = (Arc::clone(app), Arc::clone(puts), mark.clone());
     let together = app
         .store
         .write(async move |conn: &mut Conn| {
-            // A copy would cost more than it is worth: only if this has to run twice are the puts made a second time.
-            let puts = puts.take().unwrap_or_else(|| reread(&door, &again));
-            let stored = put_together(&door, conn, puts).await?;
+            let stored = put_together(&door, conn, &batch).await?;
             save(conn, &saved).await?;
             Ok::<_, FhirError>(stored)
         })
@@ -59,9 +48,8 @@ pub(super) async fn store(
         Ok(stored) => Ok(stored),
         Err(error) if error.kind == Kind::Unavailable => Err(error),
         Err(_one_is_to_blame) => {
-            let stored = put_alone(app, reread(app, &units)).await?;
-            let saved = mark.clone();
-            app.store.write(async move |conn: &mut Conn| save(conn, &saved).await).await?;
+            let stored = put_alone(app, puts).await?;
+            app.store.write(async move |conn: &mut Conn| save(conn, &mark).await).await?;
             Ok(stored)
         }
     }
@@ -74,38 +62,33 @@ async fn save(conn: &mut Conn, mark: &Mark) -> Result<(), StoreError> {
     }
 }
 
-fn reread(app: &App, units: &[Vec<Unit>]) -> Vec<Put> {
-    let mut items = Vec::new();
-    units.iter().flatten().for_each(|unit| item::read(app, unit, &mut items));
-    let puts = items.into_iter().filter_map(|item| match item {
-        Item::Put(_, put) => Some(put),
-        Item::Skipped(_) | Item::Rejected(_) => None,
-    });
-    puts.collect()
-}
-
-async fn put_together(app: &App, conn: &mut Conn, puts: Vec<Put>) -> Result<Vec<Stored>, FhirError> {
+async fn put_together(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Stored>, FhirError> {
     let dangling = match app.settings.store.references {
         References::Off => vec![None; puts.len()],
-        References::Enforce => dangling(conn, &puts).await?,
+        References::Enforce => dangling(conn, puts).await?,
     };
-    let sound: Vec<Put> =
-        puts.into_iter().zip(&dangling).filter(|(_, dangling)| dangling.is_none()).map(|(put, _)| put).collect();
-    let mut written = write::put_all(app, conn, &sound).await?.into_iter();
+    let written = if dangling.iter().all(Option::is_none) {
+        write::put_all(app, conn, puts).await?
+    } else {
+        let sound = puts.iter().zip(&dangling).filter(|(_, dangling)| dangling.is_none());
+        let sound: Vec<Put> = sound.map(|(put, _)| put.clone()).collect();
+        write::put_all(app, conn, &sound).await?
+    };
+    let mut written = written.into_iter();
     let stored = dangling.into_iter().map(|dangling| match dangling {
         Some(target) => Err(does_not_resolve(&target)),
-        None => written
-            .next()
-            .map(|one| (one.target.resource_type, one.outcome))
-            .ok_or_else(|| FhirError::new(Kind::Internal, "Internal error.")),
+        None => {
+            let one = written.next().ok_or_else(|| FhirError::new(Kind::Internal, "Internal error."))?;
+            Ok((one.target.resource_type, one.outcome))
+        }
     });
     Ok(stored.collect())
 }
 
-async fn put_alone(app: &Arc<App>, puts: Vec<Put>) -> Result<Vec<Stored>, FhirError> {
-    let attempts = puts.into_iter().map(|put| write::write_one(app, put));
+async fn put_alone(app: &Arc<App>, puts: &[Put]) -> Result<Vec<Stored>, FhirError> {
+    let attempts = puts.iter().map(|put| write::write_one(app, put.clone()));
     let mut attempts = stream::iter(attempts).buffered(ALONE_AT_ONCE);
-    let mut stored = Vec::new();
+    let mut stored = Vec::with_capacity(puts.len());
     while let Some(attempt) = attempts.next().await {
         stored.push(match attempt {
             Ok(one) => Ok((one.target.resource_type, one.outcome)),

@@ -18,7 +18,7 @@ use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::progress;
 
-use super::commit::{self, Mark};
+use super::commit::{self, Mark, Stored};
 use super::item::{self, Item, Place, Reject};
 use super::reader::{Reader, Unit};
 use super::rejects::Rejects;
@@ -31,10 +31,11 @@ const CHUNK_UNITS: usize = 64;
 const CHUNK_BYTES: usize = 128 * 1024;
 /// Room is what units take between disk and commit, in pieces of so many bytes.
 const ROOM_BYTES: usize = 1024;
-/// A batch is committed when it takes so much room, even if it could have more resources: 16 MB.
-const BATCH_ROOM: usize = 16 * 1024;
-/// Twice a batch: while one waits for its next chunk, that chunk always finds room.
-const FLIGHT_ROOM: usize = 2 * BATCH_ROOM;
+/// A batch is committed when it takes so much room, even if it could have more resources: 4 MB of JSON, which
+/// take ten times that when they are parsed.
+const BATCH_ROOM: usize = 4 * 1024;
+/// Four batches: one is taken apart, one written and one put together; a chunk for the last one always finds room.
+const FLIGHT_ROOM: usize = 4 * BATCH_ROOM;
 /// Chunks between disk and commit.
 const FLIGHT_CHUNKS: usize = 1024;
 
@@ -68,27 +69,29 @@ pub async fn import(
     let mut rejects = Rejects::new(&options.rejects, done > 0)?;
     let mut summary = Summary { units_done_before: done, ..Summary::default() };
     let mut read = start_reading(app, sources, done)?;
-    let mut batch = Batch::default();
+    let mut next = read.batch(options.transaction_resources).await?;
+    let mut previous = None;
     let mut at = Progress::default();
-    loop {
+    while let Some(batch) = next {
         if options.stop.load(Ordering::Relaxed) {
             summary.is_interrupted = true;
             break;
         }
-        let parsed = read.next().await?;
-        let is_last = parsed.is_none();
-        if let Some(Parsed { chunk, items }) = parsed {
-            at.bytes = chunk.taken_bytes;
-            batch.add(chunk, items);
-        }
-        if batch.is_full(options.transaction_resources) || (is_last && !batch.units.is_empty()) {
-            commit(app, identity.as_deref(), mem::take(&mut batch), &mut rejects, &mut summary).await?;
-            at.resources = summary.total().total();
-            observe(at);
-        }
-        if is_last {
-            break;
-        }
+        // Listed before the mark passes them: after a crash in between they are listed twice, never not at all.
+        rejects.add(&batch.rejected)?;
+        let mark = Mark { source: identity.clone(), units: batch.units_after };
+        // While one batch is written, the one before it is taken apart and the next put together.
+        let (stored, following) = tokio::join!(commit::store(app, &batch.puts, mark), async {
+            drop(previous.take());
+            read.batch(options.transaction_resources).await
+        });
+        let refused = count(&batch, stored.map_err(ImportError::Store)?, &mut summary);
+        rejects.add(&refused)?;
+        at.bytes = batch.taken_bytes;
+        at.resources = summary.total().total();
+        observe(at);
+        previous = Some(batch);
+        next = following?;
     }
     if let Some(source) = identity.filter(|_| !summary.is_interrupted) {
         app.store.write(async move |conn: &mut Conn| progress::clear(conn, &source).await).await.map_err(failed)?;
@@ -101,70 +104,37 @@ fn failed(error: StoreError) -> ImportError {
     ImportError::Store(error.into())
 }
 
-/// What one transaction stores: whole chunks, so that the mark stands between two units.
-#[derive(Default)]
-struct Batch {
-    units: Vec<Vec<Unit>>,
-    /// Units up to its end, counted from the beginning of the sources.
-    units_after: i64,
-    puts: Vec<Put>,
-    places: Vec<Place>,
-    rejected: Vec<Reject>,
-    skipped: Vec<String>,
-    /// Kept until the commit: the room is taken as long as the units are in memory.
-    rooms: Vec<OwnedSemaphorePermit>,
-}
-
-impl Batch {
-    fn add(&mut self, chunk: Chunk, items: Vec<Item>) {
-        for item in items {
-            match item {
-                Item::Put(place, put) => {
-                    self.places.push(place);
-                    self.puts.push(put);
-                }
-                Item::Skipped(name) => self.skipped.push(name),
-                Item::Rejected(reject) => self.rejected.push(reject),
-            }
-        }
-        self.units.push(chunk.units);
-        self.units_after = chunk.units_after;
-        self.rooms.push(chunk.room);
-    }
-
-    fn is_full(&self, resources_max: usize) -> bool {
-        let room: usize = self.rooms.iter().map(OwnedSemaphorePermit::num_permits).sum();
-        self.puts.len() + self.rejected.len() + self.skipped.len() >= resources_max || room >= BATCH_ROOM
-    }
-}
-
-async fn commit(
-    app: &Arc<App>,
-    identity: Option<&str>,
-    batch: Batch,
-    rejects: &mut Rejects,
-    summary: &mut Summary,
-) -> Result<(), ImportError> {
-    // Listed before the mark passes them: after a crash in between they are listed twice, never not at all.
-    rejects.add(&batch.rejected)?;
-    let targets: Vec<_> = batch.puts.iter().map(|put| put.target.clone()).collect();
-    let mark = Mark { source: identity.map(str::to_owned), units: batch.units_after };
-    let stored = commit::store(app, batch.puts, batch.units.into(), &mark).await.map_err(ImportError::Store)?;
+/// Counts what became of a batch. Returns what was refused when it was to be stored.
+fn count(batch: &Batch, stored: Vec<Stored>, summary: &mut Summary) -> Vec<Reject> {
     let mut refused = Vec::new();
-    for ((stored, target), place) in stored.into_iter().zip(&targets).zip(batch.places) {
+    for ((stored, put), place) in stored.into_iter().zip(&*batch.puts).zip(&batch.places) {
         match stored {
             Ok((resource_type, outcome)) => summary.stored(resource_type.as_str(), outcome),
-            Err(error) => refused.push(Reject::of_put(place, target, error)),
+            Err(error) => refused.push(Reject::of_put(place.clone(), &put.target, error)),
         }
     }
-    rejects.add(&refused)?;
     for reject in batch.rejected.iter().chain(&refused) {
         summary.count(reject.type_name()).rejected += 1;
     }
     for name in &batch.skipped {
         summary.count(name).skipped += 1;
     }
-    Ok(())
+    refused
+}
+
+/// What one transaction stores: whole chunks, so that the mark stands between two units.
+struct Batch {
+    puts: Arc<[Put]>,
+    /// One for each put.
+    places: Vec<Place>,
+    rejected: Vec<Reject>,
+    skipped: Vec<String>,
+    /// Units up to its end, counted from the beginning of the sources.
+    units_after: i64,
+    /// Taken from disk up to its end.
+    taken_bytes: u64,
+    /// The room is taken until the batch is gone.
+    _rooms: Vec<OwnedSemaphorePermit>,
 }
 
 /// Units on their way to a parser.
@@ -176,9 +146,12 @@ struct Chunk {
     room: OwnedSemaphorePermit,
 }
 
+/// A chunk that was read: what its units ask for.
 struct Parsed {
-    chunk: Chunk,
     items: Vec<Item>,
+    units_after: i64,
+    taken_bytes: u64,
+    room: OwnedSemaphorePermit,
 }
 
 /// The chunks in order, as they come from the parsers.
@@ -188,13 +161,30 @@ struct Reading {
 }
 
 impl Reading {
-    async fn next(&mut self) -> Result<Option<Parsed>, ImportError> {
-        match self.chunks.recv().await {
-            None => Ok(None),
-            Some(parsed) => {
-                parsed.await.map(Some).map_err(|_dropped| ImportError::Thread(io::Error::other("a parser panicked")))
+    /// The next batch, of at least `resources_max` resources unless that is too much to hold or the sources end.
+    async fn batch(&mut self, resources_max: usize) -> Result<Option<Batch>, ImportError> {
+        let (mut puts, mut places, mut rejected, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut units_after, mut taken_bytes, mut rooms) = (0, 0, Vec::new());
+        let mut room_taken = 0;
+        while puts.len() + rejected.len() + skipped.len() < resources_max && room_taken < BATCH_ROOM {
+            let Some(parsed) = self.chunks.recv().await else { break };
+            let parsed = parsed.await.map_err(|_| ImportError::Thread(io::Error::other("a parser panicked")))?;
+            for item in parsed.items {
+                match item {
+                    Item::Put(place, put) => {
+                        places.push(place);
+                        puts.push(put);
+                    }
+                    Item::Skipped(name) => skipped.push(name),
+                    Item::Rejected(reject) => rejected.push(reject),
+                }
             }
+            (units_after, taken_bytes) = (parsed.units_after, parsed.taken_bytes);
+            room_taken += parsed.room.num_permits();
+            rooms.push(parsed.room);
         }
+        let batch = Batch { puts: puts.into(), places, rejected, skipped, units_after, taken_bytes, _rooms: rooms };
+        Ok((room_taken > 0).then_some(batch))
     }
 }
 
@@ -216,8 +206,9 @@ fn start_reading(app: &Arc<App>, sources: &Sources, units_done: i64) -> Result<R
             while let Ok((chunk, done)) = waiting.recv() {
                 let mut items = Vec::with_capacity(chunk.units.len());
                 chunk.units.iter().for_each(|unit| item::read(&app, unit, &mut items));
+                let Chunk { units: _, units_after, taken_bytes, room } = chunk;
                 // The one who commits may have gone.
-                let _unwanted = done.send(Parsed { chunk, items });
+                let _unwanted = done.send(Parsed { items, units_after, taken_bytes, room });
             }
         })?;
     }

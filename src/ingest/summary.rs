@@ -63,8 +63,8 @@ impl Summary {
     }
 
     pub(super) fn count(&mut self, type_name: &str) -> &mut Counts {
-        let is_known = self.types.len() < TYPES_MAX || self.types.contains_key(type_name);
-        self.types.entry(if is_known { type_name } else { "(other)" }.to_owned()).or_default()
+        let is_told_apart = self.types.len() < TYPES_MAX || self.types.contains_key(type_name);
+        self.types.entry(if is_told_apart { type_name } else { "(other)" }.to_owned()).or_default()
     }
 
     pub(super) fn stored(&mut self, type_name: &str, outcome: Outcome) {

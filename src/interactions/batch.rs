@@ -64,7 +64,7 @@ async fn run_get(app: &Arc<App>, get: Get, base: &str) -> Result<Answer, FhirErr
         }
         What::History(whose, pairs) => history::history(app, whose, &pairs, base).await?,
         What::Search(types, path, pairs) => {
-            let request = search::Request { types, path, pairs, handling: Handling::Strict, base: base.to_owned() };
+            let request = search::Request { types, path, pairs, handling: Handling::Default, base: base.to_owned() };
             search::search(app, request).await?
         }
         What::Capability => Answer::new(200, capability::statement(base)),

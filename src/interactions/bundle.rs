@@ -104,10 +104,10 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
     let text = |name: &str| request.get(name).and_then(Value::as_str);
     let method = text("method").ok_or_else(|| bad("The request has no method.", "request.method"))?;
     let url = text("url").ok_or_else(|| bad("The request has no url.", "request.url"))?;
-    let url = local_part(&app.bases, url)
-        .ok_or_else(|| bad(format!("'{}' is not a URL of this server.", excerpt(url)), "request.url"))?;
     let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
-    let path = path.trim_matches('/');
+    let path = local_part(&app.bases, path)
+        .ok_or_else(|| bad(format!("'{}' is not a URL of this server.", excerpt(url)), "request.url"))?
+        .trim_matches('/');
     let if_match = text("ifMatch").map(|tag| version_of(tag).ok_or_else(|| bad("ifMatch is an ETag such as W/\"3\".", "request.ifMatch"))).transpose()?;
     let resource = || body.ok_or_else(|| bad(format!("A {method} entry carries a resource."), "resource"));
     let call = match method {
@@ -194,7 +194,7 @@ fn what(path: &str, query: Option<&str>) -> Result<What, FhirError> {
     let found = match (parts.next().unwrap_or_default(), parts.next(), parts.next(), parts.next(), parts.next()) {
         ("metadata", None, ..) => What::Capability,
         ("_history", None, ..) => What::History(Whose::Everything, pairs),
-        ("", None, ..) => What::Search(system_types(&pairs)?, String::new(), without_type(pairs)),
+        ("", None, ..) => What::Search(system_types(&pairs)?, String::new(), pairs),
         (name, None, ..) => What::Search(vec![type_named(name)?], name.to_owned(), pairs),
         (name, Some("_history"), None, ..) => What::History(Whose::Type(type_named(name)?), pairs),
         (name, Some(id), None, ..) if is_id(id) => What::Read(type_named(name)?, id.to_owned()),
@@ -223,12 +223,6 @@ pub fn system_types(pairs: &[(String, String)]) -> Result<Vec<ResourceType>, Fhi
     types.sort();
     types.dedup();
     Ok(if types.is_empty() { ResourceType::ALL.to_vec() } else { types })
-}
-
-/// The parameters of a search across types but `_type`, which [`system_types`] has read.
-pub fn without_type(mut pairs: Vec<(String, String)>) -> Vec<(String, String)> {
-    pairs.retain(|(name, _)| name != "_type");
-    pairs
 }
 
 /// The version in an ETag: `W/"3"`, `"3"`, or a bare 3 as some clients send it.

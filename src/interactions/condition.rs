@@ -8,15 +8,16 @@ use crate::fhir::types::ResourceType;
 use crate::search::parse::{self, Handling};
 use crate::search::query::TypeQuery;
 use crate::store::conn::Conn;
-use crate::store::dialect::Dialect;
 use crate::store::page;
 
 /// A search that selects resources of one type.
 #[derive(Clone, Debug)]
 pub struct Condition {
     pub part: TypeQuery,
-    /// As the client wrote it, for messages and locks.
+    /// As the client wrote it, for messages.
     pub text: String,
+    /// The same however it is encoded, for locks.
+    key: String,
 }
 
 /// What a condition found.
@@ -34,9 +35,10 @@ impl Condition {
     /// 400 when a parameter cannot be used, however lenient the client is, or when there is none.
     pub fn parse(app: &App, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
+        let key = form_urlencoded::Serializer::new(format!("{resource_type}?")).extend_pairs(&pairs).finish();
         let mut query = parse::parse(&[resource_type], &pairs, app.search_context(Handling::Strict))?;
         match query.types.pop() {
-            Some(part) if !part.filters.is_empty() && query.ignored.is_empty() => Ok(Self { part, text: text.to_owned() }),
+            Some(part) if !part.filters.is_empty() && query.ignored.is_empty() => Ok(Self { part, text: text.to_owned(), key }),
             _ => Err(FhirError::new(
                 Kind::PreconditionFailed,
                 format!("The condition '{}' does not select anything: give at least one search parameter.", excerpt(text)),
@@ -60,15 +62,21 @@ impl Condition {
     /// # Errors
     /// The store's.
     pub async fn matched(&self, conn: &mut Conn) -> Result<Matched, FhirError> {
-        if conn.dialect() == Dialect::Postgres {
-            crate::store::shared::lock_name(conn, &format!("{}?{}", self.part.resource_type, self.text)).await?;
-        }
+        self.lock(conn).await?;
         let mut ids = self.ids(conn, 2).await?;
         Ok(match (ids.len(), ids.pop()) {
             (0, _) | (_, None) => Matched::None,
             (1, Some(id)) => Matched::One(id),
             _ => Matched::Many,
         })
+    }
+
+    /// Lets nobody else decide by the same condition until the transaction ends.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn lock(&self, conn: &mut Conn) -> Result<(), FhirError> {
+        Ok(crate::store::shared::lock_name(conn, &self.key).await?)
     }
 
     /// The refusal when several resources match.

@@ -150,7 +150,7 @@ fn read_parameters(app: &App, pairs: &[(String, String)]) -> Result<Asked, FhirE
         match name.as_str() {
             "_format" | "_pretty" => continue,
             "_count" => match value.parse::<usize>() {
-                Ok(count) => asked.count = count.clamp(1, app.settings.search.count_max),
+                Ok(count) => asked.count = count.min(app.settings.search.count_max),
                 Err(_not_a_number) => bad(name, format!("_count is a whole number, not '{}'.", excerpt(value))),
             },
             "_since" => match DateRange::parse(value) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::fhir::definitions::{self, Content};
 use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::patch::{fhirpath_patch, json_patch};
 use crate::fhir::types::ResourceType;
 use crate::search::value::Target;
@@ -117,9 +118,39 @@ fn patched(
     if !is_same {
         return Err(FhirError::new(Kind::Invalid, "A patch does not change the type or the id of a resource.").at("id"));
     }
+    without_stale_narrative(&stored(&current.body)?, &mut body)?;
     let prepared = write::prepare(app, resource_type, body)?;
     let target = Target { resource_type, id: id.to_owned() };
     Ok(Put { target, resource: Some(prepared), if_match: Some(if_match.unwrap_or(current.version)), is_create: false })
+}
+
+/// A patch that changes the data but not the narrative would leave text that says something else (R4 http.html#patch). A
+/// narrative made from the data is dropped; one that a person wrote is not this server's to drop.
+///
+/// # Errors
+/// 422 when the patch leaves a narrative alone that says more than the data.
+fn without_stale_narrative(before: &Value, after: &mut Value) -> Result<(), FhirError> {
+    let data = |resource: &Value| {
+        let mut data = resource.as_object().cloned().unwrap_or_default();
+        ["text", "meta"].iter().for_each(|name| drop(data.shift_remove(*name)));
+        data
+    };
+    if before.get("text") != after.get("text") || data(before) == data(after) {
+        return Ok(());
+    }
+    match after.pointer("/text/status").and_then(Value::as_str) {
+        Some("additional") => {
+            let sentence = "The narrative says more than the data, so the same patch has to replace or remove 'text' too.";
+            Err(FhirError::with_issue(Kind::Invalid, Issue::error(IssueCode::BusinessRule, sentence).at("text")))
+        }
+        Some("generated" | "extensions") => {
+            if let Some(object) = after.as_object_mut() {
+                object.shift_remove("text");
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the element at a path such as `Practitioner.name.given` repeats; `None` when R4 knows no such element.

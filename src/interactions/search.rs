@@ -78,7 +78,11 @@ pub async fn search_in(app: &App, conn: &mut Conn, request: &Request) -> Result<
 }
 
 fn read_query(app: &App, request: &Request) -> Result<Query, FhirError> {
-    let query = parse::parse(&request.types, &request.pairs, app.search_context(request.handling))?;
+    // `_type` has chosen the types of a search across types already; it stays in the links.
+    let is_choice = |(name, _): &(String, String)| request.path.is_empty() && name == "_type";
+    let (chosen, pairs): (Vec<_>, Vec<_>) = request.pairs.iter().cloned().partition(is_choice);
+    let mut query = parse::parse(&request.types, &pairs, app.search_context(request.handling))?;
+    query.used.splice(0..0, chosen.into_iter().filter(|(_, value)| !value.is_empty()));
     if query.types.iter().any(|part| part.sort.len() > SORT_KEYS_MAX) {
         return Err(FhirError::malformed(format!("A search is sorted by at most {SORT_KEYS_MAX} keys.")).at("http._sort"));
     }

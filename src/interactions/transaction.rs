@@ -1,8 +1,8 @@
 //! transaction (R4 http.html#transaction): all entries or none.
 //!
-//! The outcome does not depend on the order of the entries: deletions come first, then conditions are decided, ids given
-//! and links rewritten, then creates, updates and patches are stored, then conditional references are resolved, so that
-//! they find what the same transaction made, and reads come last.
+//! The outcome does not depend on the order of the entries: conditions are decided as if the deletions were done, ids
+//! given and links rewritten, conditional references resolved as if all was stored, so that they find what the same
+//! transaction makes; then everything is written together, and reads come last.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -55,14 +55,14 @@ pub async fn transaction(app: &Arc<App>, mut bundle: Value, base: &str, with_res
         let steps = decide_all(&entries)?;
         let steps = with_links(&entries, steps)?;
         let has_conditional_references = steps.iter().any(|step| !references_of(step).is_empty());
-        (!has_conditional_references).then(|| prepare_all(app, &steps).map(|stores| (steps, stores))).transpose()?
+        (!has_conditional_references).then(|| prepare_all(app, &steps).map(|writes| (steps, writes))).transpose()?
     } else {
         None
     };
     let answers = app
         .store
         .write(async move |conn: &mut Conn| match &ready {
-            Some((steps, stores)) => finish(&door, conn, steps, stores, &base_url).await,
+            Some((steps, writes)) => finish(&door, conn, steps, writes, &base_url).await,
             None => run(&door, conn, &entries, &base_url).await,
         })
         .await?;
@@ -167,55 +167,62 @@ fn relative_part(full_url: &str) -> Option<&str> {
     (base.contains("://") && crate::fhir::types::is_type_name(name) && crate::fhir::types::is_id(id)).then(|| full_url.get(at..)).flatten()
 }
 
-/// The resources to store, and the entries they come from.
+/// All writes of a transaction, and the entries they come from.
 #[derive(Default)]
-struct Stores {
+struct Writes {
     puts: Vec<Put>,
     entries: Vec<usize>,
 }
 
-fn prepare_all(app: &App, steps: &[Step]) -> Result<Stores, FhirError> {
-    let mut stores = Stores::default();
+impl Writes {
+    fn add(&mut self, entry: usize, put: Put) {
+        self.puts.push(put);
+        self.entries.push(entry);
+    }
+
+    /// Adds the patches. No resource is written twice, so what is stored now is what they change.
+    async fn add_patches(&mut self, app: &App, conn: &mut Conn, steps: &[Step]) -> Result<(), FhirError> {
+        for (n, step) in steps.iter().enumerate() {
+            if let Step::Patch { target, document, if_match } = step {
+                let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *if_match).await;
+                self.add(n, patched.map_err(|error| within(error, n))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The writes of all steps but the patches, for which one has to know what is stored.
+fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
+    let mut writes = Writes::default();
     for (n, step) in steps.iter().enumerate() {
-        if let Step::Store { target, body, if_match, is_create } = step {
-            let prepared = write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
-            stores.puts.push(Put { target: target.clone(), resource: Some(prepared), if_match: *if_match, is_create: *is_create });
-            stores.entries.push(n);
+        match step {
+            Step::Store { target, body, if_match, is_create } => {
+                let prepared = write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
+                writes.add(n, Put { target: target.clone(), resource: Some(prepared), if_match: *if_match, is_create: *is_create });
+            }
+            Step::Delete(deletions) => deletions.iter().for_each(|put| writes.add(n, put.clone())),
+            Step::Found(_) | Step::Patch { .. } | Step::Get(_) => {}
         }
     }
-    Ok(stores)
+    Ok(writes)
 }
 
 async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
-    let mut steps = Vec::with_capacity(entries.len());
-    // Deletions first: what they delete meets no condition any more.
     let mut deletions = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         let puts = match &entry.call {
-            Call::DeleteWhere { resource_type, condition } => Some(delete::deletions(app, conn, *resource_type, condition).await),
-            Call::Delete { .. } => match decide(&entry.call, None)? {
-                Step::Delete(puts) => Some(Ok(puts)),
-                _ => None,
-            },
-            _ => None,
+            Call::DeleteWhere { resource_type, condition } => delete::deletions(app, conn, *resource_type, condition).await.map(Some),
+            Call::Delete { resource_type, id, if_match } => {
+                Ok(Some(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *if_match)]))
+            }
+            _ => Ok(None),
         };
-        deletions.push(puts.transpose().map_err(|error| within(error, n))?);
+        deletions.push(puts.map_err(|error| within(error, n))?);
     }
-    for (n, puts) in deletions.iter().enumerate() {
-        if let Some(puts) = puts {
-            write::put_all(app, conn, puts).await.map_err(|error| within(error, n))?;
-        }
-    }
-    for (n, (entry, deletion)) in entries.iter().zip(deletions).enumerate() {
-        let condition = match &entry.call {
-            Call::Create { condition, .. } => condition.as_ref(),
-            Call::UpdateWhere { condition, .. } | Call::PatchWhere { condition, .. } => Some(condition),
-            _ => None,
-        };
-        let matched = match condition {
-            Some(condition) => Some(condition.matched(conn).await.map_err(|error| within(error, n))?),
-            None => None,
-        };
+    let matches = decide_conditions(app, conn, entries, &deletions).await?;
+    let mut steps = Vec::with_capacity(entries.len());
+    for (n, ((entry, deletion), matched)) in entries.iter().zip(deletions).zip(matches).enumerate() {
         steps.push(match deletion {
             Some(puts) => Step::Delete(puts),
             None => decide(&entry.call, matched).map_err(|error| within(error, n))?,
@@ -223,8 +230,45 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     }
     let mut steps = with_links(entries, steps)?;
     resolve_conditional_references(app, conn, &mut steps).await?;
-    let stores = prepare_all(app, &steps)?;
-    finish(app, conn, &steps, &stores, base).await
+    let mut writes = prepare_all(app, &steps)?;
+    writes.add_patches(app, conn, &steps).await?;
+    finish(app, conn, &steps, &writes, base).await
+}
+
+fn condition_of(call: &Call) -> Option<&Condition> {
+    match call {
+        Call::Create { condition, .. } => condition.as_ref(),
+        Call::UpdateWhere { condition, .. } | Call::PatchWhere { condition, .. } => Some(condition),
+        _ => None,
+    }
+}
+
+/// What the conditions of the entries find. Deletions come first: what they delete meets no condition any more. They are
+/// made for that and taken back, since everything is written together in the end.
+async fn decide_conditions(
+    app: &App,
+    conn: &mut Conn,
+    entries: &[Entry],
+    deletions: &[Option<Vec<Put>>],
+) -> Result<Vec<Option<Matched>>, FhirError> {
+    // A lock that is taken after a savepoint ends with it.
+    for condition in entries.iter().filter_map(|entry| condition_of(&entry.call)) {
+        condition.lock(conn).await?;
+    }
+    conn.batch("SAVEPOINT nothing_deleted").await?;
+    // Whether a version is stale, or a resource deleted twice, is decided when everything is written.
+    let all = deletions.iter().flatten().flatten().map(|put| Put { if_match: None, ..put.clone() }).collect::<Vec<Put>>();
+    write::try_all(app, conn, &all).await?;
+    let mut matches = Vec::with_capacity(entries.len());
+    for (n, entry) in entries.iter().enumerate() {
+        matches.push(match condition_of(&entry.call) {
+            Some(condition) => Some(condition.matched(conn).await.map_err(|error| within(error, n))?),
+            None => None,
+        });
+    }
+    conn.batch("ROLLBACK TO SAVEPOINT nothing_deleted").await?;
+    conn.batch("RELEASE SAVEPOINT nothing_deleted").await?;
+    Ok(matches)
 }
 
 /// Resolves `Type?query` references against what is stored once this transaction is. It is stored for that with the
@@ -238,7 +282,9 @@ async fn resolve_conditional_references(app: &App, conn: &mut Conn, steps: &mut 
         return Ok(());
     }
     conn.batch("SAVEPOINT references_unresolved").await?;
-    write::put_all(app, conn, &prepare_all(app, steps)?.puts).await?;
+    let mut writes = prepare_all(app, steps)?;
+    writes.add_patches(app, conn, steps).await?;
+    write::try_all(app, conn, &writes.puts).await.map_err(|error| located(error, &writes))?;
     let mut names = Names::new();
     for (n, reference) in wanted {
         if names.contains_key(&reference) {
@@ -281,27 +327,16 @@ async fn resolve(app: &App, conn: &mut Conn, reference: &str) -> Result<String, 
 }
 
 /// Stores what the steps say and answers them in order. The second part is true for a reading entry.
-async fn finish(app: &App, conn: &mut Conn, steps: &[Step], stores: &Stores, base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
+async fn finish(app: &App, conn: &mut Conn, steps: &[Step], writes: &Writes, base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
     let mut answers: Vec<Option<(Answer, bool)>> = vec![None; steps.len()];
-    for (n, step) in steps.iter().enumerate() {
-        if let Step::Delete(deletions) = step {
-            write::put_all(app, conn, deletions).await.map_err(|error| within(error, n))?;
-            set(&mut answers, n, Answer::empty(204), false);
-        }
-    }
-    let written = write::put_all(app, conn, &stores.puts).await.map_err(|error| located(error, stores))?;
-    for (n, written) in stores.entries.iter().zip(written) {
+    let written = write::put_all(app, conn, &writes.puts).await.map_err(|error| located(error, writes))?;
+    for (n, written) in writes.entries.iter().zip(written) {
         set(&mut answers, *n, Answer::written(written), false);
     }
     for (n, step) in steps.iter().enumerate() {
         match step {
-            Step::Patch { target, document, if_match } => {
-                let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *if_match).await;
-                let put = patched.map_err(|error| within(error, n))?;
-                let written = write::put_all(app, conn, &[put]).await.map_err(|error| within(error, n))?;
-                let answer = written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)?;
-                set(&mut answers, n, answer, false);
-            }
+            // One answer, however many resources a condition selected.
+            Step::Delete(_) => set(&mut answers, n, Answer::empty(204), false),
             Step::Found(target) => {
                 let stored = read_in(conn, target.resource_type, &target.id).await.map_err(|error| within(error, n))?;
                 set(&mut answers, n, Answer::stored(target.resource_type, &target.id, stored), false);
@@ -325,8 +360,8 @@ fn set(answers: &mut [Option<(Answer, bool)>], n: usize, answer: Answer, is_get:
 }
 
 /// A refusal of one of several writes, located in the entry whose resource its sentence names.
-fn located(error: FhirError, stores: &Stores) -> FhirError {
-    let entry = stores.puts.iter().zip(&stores.entries).find(|(put, _)| {
+fn located(error: FhirError, writes: &Writes) -> FhirError {
+    let entry = writes.puts.iter().zip(&writes.entries).find(|(put, _)| {
         let name = format!("{}/{} ", put.target.resource_type, put.target.id);
         error.issues.iter().any(|issue| issue.diagnostics.starts_with(&name))
     });
@@ -351,7 +386,7 @@ async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Ans
                 types: types.clone(),
                 path: path.clone(),
                 pairs: pairs.clone(),
-                handling: Handling::Strict,
+                handling: Handling::Default,
                 base: base.to_owned(),
             };
             search::search_in(app, conn, &request).await

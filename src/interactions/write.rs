@@ -122,6 +122,18 @@ pub(super) fn nothing_written() -> FhirError {
 /// 412 when If-Match names another version; 409 when a delete would leave references dangling, 422 when a write has
 /// dangling ones (setting `store.references`).
 pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
+    put_each(app, conn, puts, app.settings.store.references).await
+}
+
+/// The same for what is taken back again: a trial, whose references may dangle.
+///
+/// # Errors
+/// 412 when If-Match names another version.
+pub(super) async fn try_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<(), FhirError> {
+    put_each(app, conn, puts, References::Off).await.map(drop)
+}
+
+async fn put_each(app: &App, conn: &mut Conn, puts: &[Put], integrity: References) -> Result<Vec<Written>, FhirError> {
     let mut written = Vec::with_capacity(puts.len());
     let mut rest = puts;
     while !rest.is_empty() {
@@ -129,13 +141,13 @@ pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Wri
         let mut names = HashSet::new();
         let distinct = rest.iter().take_while(|put| names.insert(&put.target)).count();
         let (batch, later) = rest.split_at(distinct);
-        written.extend(put_batch(app, conn, batch).await?);
+        written.extend(put_batch(app, conn, batch, integrity).await?);
         rest = later;
     }
     Ok(written)
 }
 
-async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
+async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put], integrity: References) -> Result<Vec<Written>, FhirError> {
     let at = app.now();
     // An id that the server has just made up is nobody else's: there is nothing to look for.
     let known: Vec<Target> = puts.iter().filter(|put| !put.is_create).map(|put| put.target.clone()).collect();
@@ -147,14 +159,15 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Writt
         written.push(one);
         changes.extend(change);
     }
-    if app.settings.store.references == References::Enforce {
-        check_deletes(conn, &changes).await?;
+    let (mut deleted, mut mentioned) = (Vec::new(), Vec::new());
+    if integrity == References::Enforce {
+        let gone = changes.iter().filter(|change| change.body.is_none());
+        deleted.extend(gone.filter_map(|change| Some((change.rid?, change.target.clone()))));
+        mentioned.extend(changes.iter().flat_map(|change| change.add.references.iter().map(|reference| reference.target.clone())));
     }
-    let mentioned: Vec<Target> = match app.settings.store.references {
-        References::Off => Vec::new(),
-        References::Enforce => changes.iter().flat_map(|c| c.add.references.iter().map(|r| r.target.clone())).collect(),
-    };
     change::apply(conn, changes).await?;
+    // What counts is how things are in the end: the same transaction may delete or change a referrer too.
+    check_deletes(conn, &deleted).await?;
     check_references(conn, mentioned).await?;
     Ok(written)
 }
@@ -229,24 +242,16 @@ pub fn stored(body: &str) -> Result<Value, FhirError> {
     serde_json::from_str(body).map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))
 }
 
-async fn check_deletes(conn: &mut Conn, changes: &[Change]) -> Result<(), FhirError> {
-    for change in changes {
-        let (None, Some(rid)) = (&change.body, change.rid) else { continue };
+async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) -> Result<(), FhirError> {
+    for (rid, Target { resource_type, id }) in deleted {
         let params: Vec<i32> = ResourceType::ALL
             .iter()
             .flat_map(|source| references(*source))
-            .filter(|param| param.target_types().contains(&change.target.resource_type))
+            .filter(|param| param.target_types().contains(resource_type))
             .map(|param| param.id)
             .collect();
-        let deleted: HashSet<String> = changes
-            .iter()
-            .filter(|other| other.body.is_none())
-            .map(|other| format!("{}/{}", other.target.resource_type, other.target.id))
-            .collect();
-        let mut referrers = resources::referrers(conn, rid, &params, REFERRERS_SHOWN).await?;
-        referrers.retain(|name| !deleted.contains(name));
+        let referrers = resources::referrers(conn, *rid, &params, REFERRERS_SHOWN).await?;
         if !referrers.is_empty() {
-            let Target { resource_type, id } = &change.target;
             let sentence = format!("{resource_type}/{id} is referred to by {}; change or delete those first.", referrers.join(", "));
             return Err(FhirError::new(Kind::Conflict, sentence));
         }

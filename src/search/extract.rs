@@ -18,6 +18,10 @@ use super::value::{
 /// The most characters of a uri or a code that are indexed.
 const INDEXED_BYTES_MAX: usize = 500;
 
+/// Stands for the original of a string that is only a part of a value: it is found by its beginning, but it is neither an
+/// exact value nor one to sort by.
+pub const PART: &str = "\u{1}";
+
 /// A resource whose references are to be read: those under one of `bases` are this server's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Extractor<'a> {
@@ -121,7 +125,8 @@ fn value_of_extension(element: &Value) -> &Value {
     if is_extension { value().unwrap_or(element) } else { element }
 }
 
-fn clip(text: &str) -> &str {
+/// The part of a uri or a code that is indexed: what both sides of a comparison pass through.
+pub(super) fn clip(text: &str) -> &str {
     let mut end = text.len().min(INDEXED_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -151,21 +156,18 @@ fn tokens(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
                 for coding in element.get("coding").and_then(Value::as_array).into_iter().flatten() {
                     tokens(entries, param, coding);
                 }
-            } else if let Some(code) = text(element, "code") {
-                add(text(element, "system"), code);
+            } else if is_contact(param) {
+                let value = text(element, "value").map(|value| fold::phone(clip(value)));
+                entries.tokens.extend(value.map(|code| TokenEntry { param: param.id, code, system: 0 }));
+            } else if object.contains_key("code") || object.contains_key("display") {
+                if let Some(code) = text(element, "code") {
+                    add(text(element, "system"), code);
+                }
                 if let Some(display) = text(element, "display") {
                     push_string(&mut entries.strings, param.text_id, display);
                 }
-            } else if let Some(value) = text(element, "value") {
-                match text(element, "system") {
-                    Some("phone" | "fax" | "pager" | "sms") => {
-                        entries.tokens.push(TokenEntry { param: param.id, code: fold::phone(clip(value)), system: 0 });
-                    }
-                    Some("email" | "url" | "other") => {
-                        entries.tokens.push(TokenEntry { param: param.id, code: fold_code(value), system: 0 });
-                    }
-                    _ => identifier(entries, param, element),
-                }
+            } else if object.contains_key("value") || object.contains_key("type") {
+                identifier(entries, param, element);
             } else if let Some(system) = text(element, "system") {
                 add(Some(system), "");
             }
@@ -175,18 +177,28 @@ fn tokens(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
 }
 
 fn identifier(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
-    entries.tokens.extend(token_of_identifier(param.id, element));
-    let Some(value) = text(element, "value") else { return };
+    match (text(element, "value"), text(element, "system")) {
+        (None, Some(system)) => {
+            entries.tokens.push(TokenEntry { param: param.id, code: String::new(), system: system_hash(system) });
+        }
+        _ => entries.tokens.extend(token_of_identifier(param.id, element)),
+    }
     let Some(identifier_type) = element.get("type") else { return };
     if let Some(display) = text(identifier_type, "text") {
         push_string(&mut entries.strings, param.text_id, display);
     }
+    let Some(value) = text(element, "value") else { return };
     for coding in identifier_type.get("coding").and_then(Value::as_array).into_iter().flatten() {
         if let Some(code) = text(coding, "code") {
             let system = of_type_system(text(coding, "system").unwrap_or_default(), code);
             entries.tokens.push(TokenEntry { param: param.of_type_id, code: fold_code(value), system });
         }
     }
+}
+
+/// True for the parameters over ContactPoint, whose system is no system in the sense of a token: only values are compared.
+pub(super) fn is_contact(param: &SearchParam) -> bool {
+    matches!(param.code.as_str(), "phone" | "telecom" | "email")
 }
 
 /// What stands in the system column of an `:of-type` entry: the type's system and code as one.
@@ -205,17 +217,19 @@ pub fn fold_code(code: &str) -> String {
 }
 
 fn strings(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
-    let mut add = |text: &str| {
+    let mut add = |text: &str, is_part: bool| {
         if param.is_phonetic() {
             let sound = fold::sound(text);
             entries.strings.push(StringEntry { param: param.id, folded: sound, exact: String::new() });
+        } else if is_part {
+            entries.strings.push(StringEntry { param: param.id, folded: fold::fold(text), exact: PART.to_owned() });
         } else {
             push_string(&mut entries.strings, param.id, text);
         }
     };
     match element {
         Value::String(text) => {
-            add(text);
+            add(text, false);
             // A family name is found by each of its parts too (R4 search.html#string).
             if param.code == "family" {
                 name_parts(text, &mut add);
@@ -227,11 +241,11 @@ fn strings(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
                 match (name.as_str(), value) {
                     ("use" | "type" | "period" | "extension" | "id", _) => {}
                     ("family", Value::String(family)) => {
-                        add(family);
+                        add(family, false);
                         name_parts(family, &mut add);
                     }
-                    (_, Value::String(part)) => add(part),
-                    (_, Value::Array(parts)) => parts.iter().filter_map(Value::as_str).for_each(&mut add),
+                    (_, Value::String(part)) => add(part, false),
+                    (_, Value::Array(parts)) => parts.iter().filter_map(Value::as_str).for_each(|part| add(part, false)),
                     _ => {}
                 }
             }
@@ -240,10 +254,13 @@ fn strings(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
     }
 }
 
-fn name_parts(family: &str, add: &mut impl FnMut(&str)) {
-    let parts: Vec<&str> = family.split([' ', '-']).filter(|part| part.chars().count() > 1).collect();
-    if parts.len() > 1 {
-        parts.into_iter().skip(1).for_each(add);
+/// Each end of a family name that begins with another of its words.
+fn name_parts(family: &str, add: &mut impl FnMut(&str, bool)) {
+    for (at, separator) in family.match_indices([' ', '-', '\u{2010}', '\u{2013}']) {
+        let part = family.get(at + separator.len()..).unwrap_or_default();
+        if part.starts_with(char::is_alphanumeric) {
+            add(part, true);
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 
 /// Mean radius of the earth in metres (IUGG).
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
+/// In radians; less than a millimetre on the ground.
+const ANGLE_SLACK: f64 = 1e-10;
 const CELLS_PER_DEGREE: f64 = 4.0;
 const CELLS_PER_ROW: i32 = 1440;
 const ROWS: i32 = 720;
@@ -43,7 +45,8 @@ impl Position {
 
     /// Ranges of cells, both ends included, that hold every position within `distance_m`.
     pub fn cells_within(self, distance_m: f64) -> Vec<(i32, i32)> {
-        let angle = distance_m / EARTH_RADIUS_M;
+        // A little more than asked: degrees do not survive the way to radians and back to the last digit.
+        let angle = distance_m / EARTH_RADIUS_M + ANGLE_SLACK;
         if angle >= std::f64::consts::FRAC_PI_2 {
             return vec![(0, ROWS * CELLS_PER_ROW - 1)];
         }

@@ -18,7 +18,7 @@ pub struct Include {
 
 impl Include {
     /// Parses `Source:param[:Target]`, `Source:*` or `*`. A plain `*` means every reference of the searched types for
-    /// `_include`, and every reference of any type for `_revinclude`.
+    /// `_include`, and every reference of any type for `_revinclude` and `:iterate`.
     ///
     /// # Errors
     /// A sentence that says which part names nothing.
@@ -36,7 +36,7 @@ impl Include {
             ),
         };
         if source == "*" && param.is_none() {
-            let sources = if reverse { ResourceType::ALL } else { searched };
+            let sources = if reverse || iterate { ResourceType::ALL } else { searched };
             let params = sources.iter().flat_map(|source| references(*source)).collect();
             return Ok(Self { reverse, iterate, params, target });
         }

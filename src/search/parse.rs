@@ -14,14 +14,24 @@ use super::values;
 
 /// Steps of a chain or `_has` that one parameter may take.
 const CHAIN_STEPS_MAX: usize = 6;
-/// Parameters in one query.
+/// Parameters in one query, and values in all of them: each becomes a part of one statement.
 const PARAMETERS_MAX: usize = 100;
+const VALUES_MAX: usize = 2_000;
+/// Parameters of FHIR whose names begin with an underscore and that narrow or shape a result. Those of them that are not
+/// offered must not be passed over.
+const RESERVED: &[&str] = &[
+    "_contained", "_containedType", "_content", "_count", "_cursor", "_elements", "_filter", "_has", "_id", "_in", "_include", "_language",
+    "_lastUpdated", "_list", "_profile", "_query", "_revinclude", "_security", "_sort", "_source", "_summary", "_tag", "_text", "_total", "_type",
+];
 
 /// `Prefer: handling=…`: what to do with a parameter that this server does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handling {
-    /// Refuse it: Plan-Net answers 400 to an invalid parameter.
+    /// Refuse it: Plan-Net answers 400 to an invalid parameter. Only a name with an underscore that is none of FHIR's,
+    /// such as `_cb`, never narrows a result: it is left out, and the answer says so.
     #[default]
+    Default,
+    /// Refuse it, whatever its name.
     Strict,
     /// Leave it out and say so in the answer.
     Lenient,
@@ -71,6 +81,9 @@ pub fn parse(types: &[ResourceType], pairs: &[(String, String)], context: Contex
     if pairs.len() > PARAMETERS_MAX {
         return Err(FhirError::malformed(format!("A search takes at most {PARAMETERS_MAX} parameters.")).code(IssueCode::TooCostly));
     }
+    if pairs.iter().map(|(_, value)| 1 + value.matches(',').count()).sum::<usize>() > VALUES_MAX {
+        return Err(FhirError::malformed(format!("A search takes at most {VALUES_MAX} values.")).code(IssueCode::TooCostly));
+    }
     let mut issues = Vec::new();
     for (name, value) in pairs {
         // `_format` and `_pretty` shape the response, and an empty value asks for nothing (R4 search.html).
@@ -78,18 +91,39 @@ pub fn parse(types: &[ResourceType], pairs: &[(String, String)], context: Contex
             continue;
         }
         match apply(&mut query, name, value, context) {
-            Ok(()) => {
-                if name != "_cursor" {
-                    query.used.push((name.clone(), value.clone()));
-                }
-            }
-            Err(Problem::Unknown(sentence)) if context.handling == Handling::Lenient => query.ignored.push(sentence),
+            Ok(()) => note(&mut query, name, value),
+            Err(Problem::Unknown(sentence)) if may_ignore(context.handling, name) => query.ignored.push(sentence),
             Err(Problem::Unknown(sentence)) => issues.push(issue(IssueCode::NotSupported, sentence, name)),
             Err(Problem::Bad(sentence)) => issues.push(issue(IssueCode::Value, sentence, name)),
         }
     }
     near_sort(&mut query);
+    if query.summary == Summary::Text && !query.includes.is_empty() {
+        issues.push(issue(IssueCode::Value, "_include and _revinclude cannot be mixed with _summary=text".into(), "_summary"));
+    }
     if issues.is_empty() { Ok(query) } else { Err(FhirError::with_issues(Kind::Malformed, issues)) }
+}
+
+/// Lists a parameter as used. Of those that stand for one value the last one counts.
+fn note(query: &mut Query, name: &str, value: &str) {
+    let value = match name {
+        "_cursor" => return,
+        "_count" => query.count.to_string(),
+        _ => value.to_owned(),
+    };
+    if matches!(name, "_count" | "_sort" | "_summary" | "_total") {
+        query.used.retain(|(used, _)| used != name);
+    }
+    query.used.push((name.to_owned(), value));
+}
+
+fn may_ignore(handling: Handling, name: &str) -> bool {
+    let code = name.split([':', '.']).next().unwrap_or_default();
+    match handling {
+        Handling::Strict => false,
+        Handling::Lenient => true,
+        Handling::Default => code.starts_with('_') && !RESERVED.contains(&code),
+    }
 }
 
 fn issue(code: IssueCode, sentence: String, name: &str) -> Issue {
@@ -109,9 +143,8 @@ fn apply(query: &mut Query, name: &str, value: &str, context: Context<'_>) -> Re
         "_cursor" => query.cursor = Some(value.to_owned()),
         "_contained" if value == "false" => {}
         "_sort" => {
-            for part in &mut query.types {
-                part.sort = sort(part.resource_type, value)?;
-            }
+            let sorts = searched.iter().map(|&base| sort(base, value)).collect::<Result<Vec<_>, _>>()?;
+            query.types.iter_mut().zip(sorts).for_each(|(part, sort)| part.sort = sort);
         }
         _ if name.starts_with("_include") || name.starts_with("_revinclude") => {
             let (name, modifier) = name.split_once(':').unwrap_or((name, ""));
@@ -127,12 +160,13 @@ fn apply(query: &mut Query, name: &str, value: &str, context: Context<'_>) -> Re
             };
             query.includes.push(Include::parse(value, reverse, iterate, &searched).map_err(Problem::Bad)?);
         }
+        // What a named query would do cannot be guessed, however lenient the client is.
+        "_query" => return Err(Problem::bad(format!("there is no named query '{}'", excerpt(value)))),
         _ => {
             let reader = Reader { context };
-            for part in &mut query.types {
-                let filter = reader.filter(part.resource_type, name, value, 0)?;
-                part.filters.push(filter);
-            }
+            // All types take the filter, or none does.
+            let filters = searched.iter().map(|&base| reader.filter(base, name, value, 0)).collect::<Result<Vec<_>, _>>()?;
+            query.types.iter_mut().zip(filters).for_each(|(part, filter)| part.filters.push(filter));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use crate::fhir::terminology;
 use crate::fhir::types::{Instant, ResourceType, is_id};
 
 use super::date::DateRange;
-use super::extract::{Extractor, fold_code, of_type_system};
+use super::extract::{Extractor, clip, fold_code, is_contact, of_type_system};
 use super::fold;
 use super::geo::{Position, unit_m};
 use super::param::SearchParam;
@@ -73,11 +73,11 @@ pub(super) fn alternatives(value: &str) -> Result<Vec<String>, Problem> {
 }
 
 pub(super) fn tokens(param: &SearchParam, value: &str) -> Result<Vec<TokenMatch>, Problem> {
-    let is_contact = matches!(param.code.as_str(), "phone" | "telecom" | "email");
+    let is_contact = is_contact(param);
     each(value, |value| match split(value, '|').as_slice() {
         [code] => {
             let code = unescape(code)?;
-            let code = if is_contact { fold::phone(&code) } else { fold_code(&code) };
+            let code = if is_contact { fold::phone(clip(&code)) } else { fold_code(&code) };
             Ok(TokenMatch { system: None, code: Some(code) })
         }
         [system, code] => {
@@ -87,7 +87,7 @@ pub(super) fn tokens(param: &SearchParam, value: &str) -> Result<Vec<TokenMatch>
             }
             // A contact point has no system in the sense of a token: only its value is compared.
             if is_contact {
-                return Ok(TokenMatch { system: None, code: Some(fold::phone(&code)) });
+                return Ok(TokenMatch { system: None, code: Some(fold::phone(clip(&code))) });
             }
             let code = (!code.is_empty()).then(|| fold_code(&code));
             Ok(TokenMatch { system: Some(system_hash(&system)), code })
@@ -214,7 +214,7 @@ fn decimal(text: &str) -> Option<(f64, f64)> {
     let last_digit = match exponent {
         None => -i32::try_from(decimals).ok()?,
         // The specification reads 1e2 as 95 to 105: one digit finer than the mantissa shows.
-        Some(exponent) => exponent.parse::<i32>().ok()? - i32::try_from(decimals).ok()? - 1,
+        Some(exponent) => exponent.parse::<i32>().ok()?.saturating_sub(i32::try_from(decimals).ok()?).saturating_sub(1),
     };
     Some((value, 0.5 * 10_f64.powi(last_digit)))
 }
@@ -228,7 +228,7 @@ pub(super) fn uris(modifier: Option<&str>, value: &str) -> Result<Vec<UriMatch>,
         Ok(match modifier {
             Some("below") => UriMatch::Below(uri),
             Some("above") => UriMatch::Above(prefixes(&uri)),
-            _ => UriMatch::Exact(uri),
+            _ => UriMatch::Exact(clip(&uri).to_owned()),
         })
     })
 }
@@ -267,7 +267,7 @@ pub(super) fn references(
             return Ok(if fits { vec![local(modifier, target)] } else { Vec::new() });
         }
         if text.contains(':') {
-            return Ok(vec![ReferenceMatch::Elsewhere(text)]);
+            return Ok(vec![ReferenceMatch::Elsewhere(clip(&text).to_owned())]);
         }
         if !is_id(&text) {
             // A type that is not stored here, or no reference at all.

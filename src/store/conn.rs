@@ -199,6 +199,29 @@ impl Conn {
         })
     }
 
+    /// Executes statements that do not depend on one another; on PostgreSQL all are sent before the first is answered.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the first that fails.
+    pub async fn execute_all(&mut self, statements: &[Sql]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => {
+                for sql in statements {
+                    self.execute(sql).await?;
+                }
+            }
+            Self::Postgres(link) => {
+                let link = &**link;
+                let sent = statements.iter().map(|sql| {
+                    sql.set_cached(link.keeps(sql));
+                    (&mut &link.conn).execute_returning_count(sql.clone())
+                });
+                futures_util::future::try_join_all(sent).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Statements without binds or rows, several in one text.
     ///
     /// # Errors

@@ -38,7 +38,6 @@ impl UnitError for StoreError {
 }
 
 impl StoreError {
-
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
     }
@@ -61,7 +60,8 @@ impl From<DieselError> for StoreError {
         let message = match &error {
             DieselError::DatabaseError(kind, info) => {
                 match kind {
-                    DatabaseErrorKind::SerializationFailure => return Self::Contended(error),
+                    // The other transaction stored the same new name first; on the next attempt it is found.
+                    DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation => return Self::Contended(error),
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
                         return Self::unavailable(error);
                     }

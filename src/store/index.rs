@@ -84,7 +84,9 @@ impl IndexChange {
         ]
     }
 
+    /// Inserts the rows; those that are there already stay.
     pub(super) async fn insert(self, conn: &mut Conn) -> Result<(), StoreError> {
+        let mut statements = Vec::new();
         for (table, rows) in self.into_tables() {
             match conn.dialect() {
                 Dialect::Sqlite => {
@@ -97,17 +99,15 @@ impl IndexChange {
                         }
                     }
                 }
-                Dialect::Postgres => {
-                    for rows in rows.chunks(POSTGRES_ROWS) {
-                        conn.execute(&table.insert_postgres(rows)).await?;
-                    }
-                }
+                Dialect::Postgres => statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.insert_postgres(rows))),
             }
         }
-        Ok(())
+        conn.execute_all(&statements).await
     }
 
+    /// Deletes the rows.
     pub(super) async fn delete(self, conn: &mut Conn) -> Result<(), StoreError> {
+        let mut statements = Vec::new();
         for (table, rows) in self.into_tables() {
             match conn.dialect() {
                 Dialect::Sqlite => {
@@ -115,14 +115,10 @@ impl IndexChange {
                         conn.execute(&table.delete_sqlite(row)).await?;
                     }
                 }
-                Dialect::Postgres => {
-                    for rows in rows.chunks(POSTGRES_ROWS) {
-                        conn.execute(&table.delete_postgres(rows)).await?;
-                    }
-                }
+                Dialect::Postgres => statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.delete_postgres(rows))),
             }
         }
-        Ok(())
+        conn.execute_all(&statements).await
     }
 }
 

@@ -2,6 +2,7 @@
 //! [`conn`], [`migrate`] and [`dialect`], the statements themselves are shared.
 
 pub mod change;
+mod condition;
 pub mod conn;
 pub mod dialect;
 pub mod error;
@@ -75,6 +76,18 @@ impl Store {
 
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Asks the database for one row.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(async |conn: &mut Conn| {
+            let select = conn.sql("SELECT number FROM migration ORDER BY number DESC LIMIT 1");
+            conn.first::<(diesel::sql_types::BigInt,), (i64,)>(&select).await.map(|_newest| ())
+        })
+        .await
     }
 
     /// Runs `unit` in one transaction: all of what it does becomes durable, or nothing. It runs once more if another

@@ -11,14 +11,16 @@ use std::time::{Duration, Instant as Clock};
 use diesel::sql_types as st;
 
 use crate::fhir::types::{Instant, ResourceType};
+use crate::search::extract::PART;
 use crate::search::page::KeyValue;
 use crate::search::param::{ParamKind, SearchParam};
 use crate::search::query::{Filter, SortBy, SortKey, Test, TypeQuery};
 
+use super::condition::chord;
 use super::conn::Conn;
 use super::dialect::Dialect;
 use super::error::StoreError;
-use super::predicate::{Predicates, chord};
+use super::predicate::Predicates;
 use super::sql::Sql;
 
 /// Matches up to which a filter is counted before a search; one with as many is broad.
@@ -102,7 +104,17 @@ pub async fn count(conn: &mut Conn, parts: &[TypeQuery], limit: i64) -> Result<i
 async fn part_page(conn: &mut Conn, part: &TypeQuery, after: Option<&After>, limit: i64) -> Result<Sql, StoreError> {
     let mut predicates = Predicates::new(conn.dialect());
     let (candidates, probes) = plan(conn, &mut predicates, part, part.sort.is_empty()).await?;
-    let mut sql = conn.sql("SELECT DISTINCT c.rid");
+    let mut matches = conn.sql("SELECT DISTINCT c.rid FROM (");
+    matches.append(candidates).text(") c WHERE 1 = 1");
+    append_probes(&mut matches, &mut predicates, &probes, part);
+    if part.sort.is_empty() {
+        if let Some(after) = after {
+            matches.text(" AND c.rid > ").i64(after.rid);
+        }
+        // Nothing but the row id is in this inner statement, so that an index in its order ends it early.
+        matches.text(" ORDER BY c.rid LIMIT ").i64(limit);
+    }
+    let mut sql = conn.sql("SELECT c.rid");
     for n in 0..SORT_KEYS_MAX {
         sql.text(", ");
         match part.sort.get(n) {
@@ -113,13 +125,8 @@ async fn part_page(conn: &mut Conn, part: &TypeQuery, after: Option<&After>, lim
         }
         sql.text([" AS k0", " AS k1", " AS k2", " AS k3"].get(n).copied().unwrap_or_default());
     }
-    sql.text(" FROM (").append(candidates).text(") c WHERE 1 = 1");
-    append_probes(&mut sql, &mut predicates, &probes, part);
+    sql.text(" FROM (").append(matches).text(") c");
     if part.sort.is_empty() {
-        if let Some(after) = after {
-            sql.text(" AND c.rid > ").i64(after.rid);
-        }
-        sql.text(" ORDER BY c.rid LIMIT ").i64(limit);
         return Ok(sql);
     }
     let mut sorted = conn.sql("SELECT * FROM (");
@@ -204,12 +211,12 @@ fn comes_in_order(filter: &Filter) -> bool {
 }
 
 thread_local! {
-    static COUNTS: RefCell<HashMap<String, (Clock, i64)>> = RefCell::new(HashMap::new());
+    static COUNTS: RefCell<HashMap<u64, (Clock, i64)>> = RefCell::new(HashMap::new());
 }
 
 /// How many rows a drive yields, up to [`BROAD`]; remembered for a while.
 async fn counted(conn: &mut Conn, drive: &Sql) -> Result<i64, StoreError> {
-    let key = format!("{drive:?}");
+    let key = drive.fingerprint();
     let known = COUNTS.with_borrow(|counts| counts.get(&key).filter(|(at, _)| at.elapsed() < COUNT_AGE).map(|(_, n)| *n));
     if let Some(known) = known {
         return Ok(known);
@@ -253,7 +260,10 @@ fn param_key(sql: &mut Sql, param: &SearchParam, descending: bool, first: &'stat
         sql.made(format!("(SELECT {first}(k.{column}) FROM {table} k WHERE k.rid = c.rid AND k.param = ")).i32(param.id).text(")");
     };
     match param.kind {
-        ParamKind::String => text(sql, "value", "index_string"),
+        ParamKind::String => {
+            sql.made(format!("(SELECT {first}(k.value) FROM index_string k WHERE k.rid = c.rid AND k.param = ")).i32(param.id);
+            sql.text(" AND k.exact <> ").str(PART).text(")");
+        }
         ParamKind::Token => text(sql, "code", "index_token"),
         ParamKind::Uri => text(sql, "value", "index_uri"),
         ParamKind::Reference => {
@@ -265,7 +275,10 @@ fn param_key(sql: &mut Sql, param: &SearchParam, descending: bool, first: &'stat
             number_key(sql, first, &value, "index_date k WHERE k.rid = c.rid", Some(param.id));
         }
         ParamKind::Number | ParamKind::Quantity => {
-            let value = Sql::new(sql.dialect, "CAST(k.value * 1000000 AS BIGINT)");
+            // Millionths, as far as 64 bits reach.
+            let reach = "CASE WHEN k.value > 9e12 THEN 9e12 WHEN k.value < -9e12 THEN -9e12 ELSE k.value END";
+            let mut value = Sql::new(sql.dialect, "CAST(1000000 * ");
+            value.text(reach).text(" AS BIGINT)");
             number_key(sql, first, &value, "index_quantity k WHERE k.rid = c.rid", Some(param.id));
         }
         ParamKind::Composite | ParamKind::Special => {

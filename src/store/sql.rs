@@ -133,6 +133,19 @@ impl Sql {
         hasher.finish()
     }
 
+    /// Equal for statements whose text and values are equal.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for part in &self.parts {
+            match part {
+                Part::Fixed(text) => text.hash(&mut hasher),
+                Part::Made(text) => text.hash(&mut hasher),
+                Part::Bind(bind) => format!("{bind:?}").hash(&mut hasher),
+            }
+        }
+        hasher.finish()
+    }
+
     /// Whether diesel may keep the prepared statement; decided by the connection, which bounds how many it keeps.
     pub(super) fn set_cached(&self, is_cached: bool) {
         self.is_cached.set(is_cached);

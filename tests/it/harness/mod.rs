@@ -1,6 +1,6 @@
 //! A server of its own for each test: the real program, on a free port, over a fresh database.
 
-mod postgres;
+pub mod postgres;
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -78,6 +78,20 @@ impl Server {
         }
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// The URL of its PostgreSQL database; `None` on SQLite.
+    pub fn database_url(&self) -> Option<&str> {
+        self.database.as_ref().map(|database| database.url.as_str())
+    }
+
+    /// A second server process on the same database.
+    pub fn second(&self, settings: &[(&str, &str)]) -> Self {
+        let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let file = format!("sqlite:{}", self.data.path().join("plumbline.db").display());
+        let url = self.database_url().unwrap_or(&file);
+        let settings: Vec<(&str, &str)> = own.chain(settings.iter().copied()).chain([("PLUMBLINE_DATABASE_URL", url)]).collect();
+        Self::start(&settings, None)
     }
 
     /// The folder of its data.

@@ -51,6 +51,21 @@ impl Drop for Database {
     }
 }
 
+/// The maintenance database of the server that a URL from here leads to.
+pub fn maintenance(url: &str) -> String {
+    let (rest, _) = url.rsplit_once('/').expect("the URL ends in a database");
+    format!("{rest}/postgres")
+}
+
+/// The rows that a statement gives, as `psql -At` prints them.
+pub fn ask(url: &str, statement: &str) -> String {
+    let done = Command::new("psql").args(["-q", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, url]).stdin(Stdio::null()).output();
+    let output = done.expect("psql runs");
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Executes a statement; false, with a note, when it fails.
 fn psql(url: &str, statement: &str) -> bool {
     let done = Command::new("psql").args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-c", statement, url]).stdin(Stdio::null()).output();
     match done {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_refused, bundle, call, entry_as, organization, organization_as, statuses, stored, version, versions_of_all};
+use super::{assert_refused, bundle, call, entry, entry_as, organization, organization_as, statuses, stored, version, versions_of_all};
 use crate::harness::on_both;
 
 fn location(reference: &str) -> Value {
@@ -68,6 +68,39 @@ on_both! {
             assert_eq!((answer.status, statuses(&answer)), (200, vec!["204", "204"]), "{answer}");
             assert_eq!(server.get("Organization/acme").status, 410);
         }
+    }
+
+    fn a_transaction_may_delete_what_it_no_longer_refers_to(server) {
+        let unlinked = json!({"resourceType": "Location", "id": "here", "name": "Here"});
+        let unlink = json!({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
+            {"name": "type", "valueCode": "delete"}, {"name": "path", "valueString": "Location.managingOrganization"}]}]});
+        let mut conditional = entry("POST", "Organization", organization("New"));
+        conditional["request"]["ifNoneExist"] = json!("identifier=urn:test|New");
+        for change in [entry("PUT", "Location/here", unlinked), entry("PATCH", "Location/here", unlink)] {
+            for other in [call("GET", "metadata"), conditional.clone()] {
+                stored(server, &organization_as("acme", "Acme"));
+                stored(server, &location("Organization/acme"));
+                let answer = server.post("", &bundle("transaction", &[call("DELETE", "Organization/acme"), change.clone(), other]));
+                assert_eq!((answer.status, &statuses(&answer)[..2]), (200, &["204", "200"][..]), "{answer}");
+                assert_eq!(server.get("Organization/acme").status, 410);
+            }
+        }
+    }
+
+    fn a_transaction_that_leaves_a_reference_to_what_it_deletes_is_refused(server) {
+        stored(server, &organization_as("acme", "Acme"));
+        let answer = server.post("", &bundle("transaction", &[call("DELETE", "Organization/acme"), entry("PUT", "Location/here", location("Organization/acme"))]));
+        assert!(matches!(answer.status, 409 | 422), "{answer}");
+        assert_refused(&answer, answer.status);
+        assert_eq!((server.get("Organization/acme").status, server.get("Location/here").status), (200, 404));
+    }
+
+    fn a_conditional_reference_works_with_integrity_too(server) {
+        let answer = server.post("", &bundle("transaction", &[
+            entry("POST", "Location", json!({"resourceType": "Location", "name": "Here", "managingOrganization": {"reference": "Organization?identifier=urn:test|Acme"}})),
+            entry("POST", "Organization", organization("Acme")),
+        ]));
+        assert_eq!((answer.status, statuses(&answer)), (200, vec!["201", "201"]), "{answer}");
     }
 
     fn a_transaction_with_a_reference_to_nothing_stores_nothing(server) {

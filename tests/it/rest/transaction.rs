@@ -333,6 +333,18 @@ on_both! {
         }
     }
 
+    fn conditions_in_concurrent_transactions_make_one_resource(server) {
+        let conditional = with(entry("POST", "Organization", organization("Acme")), "ifNoneExist", "identifier=urn:test|Acme");
+        let transactions = [vec![conditional.clone()], vec![call("DELETE", "Organization/nobody"), conditional]];
+        std::thread::scope(|scope| {
+            for n in 0..6 {
+                let entries = &transactions[n % 2];
+                scope.spawn(move || done(server, entries));
+            }
+        });
+        assert_eq!(server.ids("Organization?identifier=urn:test|Acme").len(), 1);
+    }
+
     fn if_match_is_heeded_in_every_kind_of_entry(server) {
         for id in ["acme", "bolt", "coil"] {
             stored(server, &organization_as(id, id));
