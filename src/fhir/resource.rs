@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn decimals_keep_their_digits() {
         let value = parse_json(b"{\"a\":1.10,\"b\":[0.000000000000000000001,1E3]}").expect("parses");
-        assert_eq!(value.to_string(), "{\"a\":1.10,\"b\":[0.000000000000000000001,1E+3]}".replace("E+", "E"));
+        assert_eq!(value.to_string(), "{\"a\":1.10,\"b\":[0.000000000000000000001,1e+3]}");
     }
 
     #[test]
