@@ -8,9 +8,9 @@ use crate::fhir::types::Instant;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
 use crate::search::parse::{Context, Handling};
-use crate::store::{Limits, Store};
 use crate::store::error::StoreError;
 use crate::store::shared;
+use crate::store::{Limits, Store};
 
 /// Bytes of the key that signs page cursors.
 const CURSOR_KEY_BYTES: usize = 32;
@@ -44,7 +44,9 @@ impl App {
         let mut fresh = [0; CURSOR_KEY_BYTES];
         openssl::rand::rand_bytes(&mut fresh).map_err(StoreError::unavailable)?;
         let key = store
-            .write(async move |conn: &mut crate::store::conn::Conn| shared::get_or_insert(conn, "cursor-key", &fresh).await)
+            .write(async move |conn: &mut crate::store::conn::Conn| {
+                shared::get_or_insert(conn, "cursor-key", &fresh).await
+            })
             .await?;
         Ok(Arc::new(Self { store, settings, signature: Signature::new(key), bases }))
     }

@@ -112,7 +112,10 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Runs a command that works on the directory itself, with or without a server beside it.
-fn on_directory(settings: Settings, command: impl AsyncFnOnce(&Arc<App>) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+fn on_directory(
+    settings: Settings,
+    command: impl AsyncFnOnce(&Arc<App>) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let bases = bases(&settings);
@@ -142,7 +145,8 @@ fn bases(settings: &Settings) -> Vec<String> {
 
 /// The names that this machine has for itself, the given one first.
 fn own_bases(host: &str, port: &str) -> Vec<String> {
-    let mut bases: Vec<String> = [host, "127.0.0.1", "localhost", "[::1]"].iter().map(|host| format!("http://{host}:{port}/fhir")).collect();
+    let mut bases: Vec<String> =
+        [host, "127.0.0.1", "localhost", "[::1]"].iter().map(|host| format!("http://{host}:{port}/fhir")).collect();
     bases.sort_by_key(|base| !base.starts_with(&format!("http://{host}:")));
     bases.dedup();
     bases

@@ -124,14 +124,20 @@ async fn load_demo(app: &Arc<App>) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("loading the demo: {pos} resources, {per_sec}")?);
+    let bar = ProgressBar::new_spinner()
+        .with_style(ProgressStyle::with_template("loading the demo: {pos} resources, {per_sec}")?);
     let mut puts = Vec::with_capacity(DEMO_BATCH);
     for body in Directory::new(DEMO_PRACTITIONERS, DEMO_SEED).resources() {
         let name = body.get("resourceType").and_then(serde_json::Value::as_str).and_then(ResourceType::parse);
         let id = body.get("id").and_then(serde_json::Value::as_str).map(str::to_owned);
         let (Some(resource_type), Some(id)) = (name, id) else { continue };
         let prepared = write::prepare(app, resource_type, body)?;
-        puts.push(Put { target: Target { resource_type, id }, resource: Some(prepared), if_match: None, is_create: false });
+        puts.push(Put {
+            target: Target { resource_type, id },
+            resource: Some(prepared),
+            if_match: None,
+            is_create: false,
+        });
         if puts.len() == DEMO_BATCH {
             let batch = std::mem::replace(&mut puts, Vec::with_capacity(DEMO_BATCH));
             bar.inc(write::write(app, batch).await?.len() as u64);

@@ -94,7 +94,9 @@ impl Settings {
     pub fn load(file: Option<&Path>) -> Result<Self, String> {
         let mut figment = Figment::from(Yaml::string(DEFAULTS));
         match file {
-            Some(file) if !file.is_file() => return Err(format!("the settings file {} does not exist", file.display())),
+            Some(file) if !file.is_file() => {
+                return Err(format!("the settings file {} does not exist", file.display()));
+            }
             Some(file) => figment = figment.merge(Yaml::file_exact(file)),
             None if Path::new(DEFAULT_FILE).is_file() => figment = figment.merge(Yaml::file_exact(DEFAULT_FILE)),
             None => {}

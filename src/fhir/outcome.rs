@@ -90,6 +90,9 @@ impl IssueCode {
     }
 }
 
+/// The longest sentence that is told.
+const DIAGNOSTICS_CHARS_MAX: usize = 1_000;
+
 /// One `OperationOutcome.issue`. `diagnostics` is a sentence that is safe to show to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
@@ -102,7 +105,13 @@ pub struct Issue {
 
 impl Issue {
     pub fn error(code: IssueCode, diagnostics: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, diagnostics: diagnostics.into(), expression: None }
+        let mut diagnostics = diagnostics.into();
+        // A client's text may be in it, however long.
+        if let Some((end, _)) = diagnostics.char_indices().nth(DIAGNOSTICS_CHARS_MAX) {
+            diagnostics.truncate(end);
+            diagnostics.push('…');
+        }
+        Self { severity: Severity::Error, code, diagnostics, expression: None }
     }
 
     pub fn warning(code: IssueCode, diagnostics: impl Into<String>) -> Self {

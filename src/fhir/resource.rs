@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn stamping_keeps_the_rest_of_meta() {
-        let body = json!({"code": {}, "resourceType": "Basic", "meta": {"tag": [{"code": "x"}], "versionId": "9"}, "\"": 1.5});
+        let body =
+            json!({"code": {}, "resourceType": "Basic", "meta": {"tag": [{"code": "x"}], "versionId": "9"}, "\"": 1.5});
         let stamped = Unstamped::new(&body).stamped("a", 2, Instant(1_500_000));
         assert_eq!(
             stamped,
@@ -305,7 +306,8 @@ mod tests {
 
     #[test]
     fn content_is_the_same_whatever_the_server_set() {
-        let body = json!({"resourceType": "Basic", "id": "a", "meta": {"tag": [{"code": "x"}], "versionId": "2"}, "code": {}});
+        let body =
+            json!({"resourceType": "Basic", "id": "a", "meta": {"tag": [{"code": "x"}], "versionId": "2"}, "code": {}});
         assert!(same_content(&body, &json!({"resourceType": "Basic", "code": {}, "meta": {"tag": [{"code": "x"}]}})));
         assert!(!same_content(&body, &json!({"resourceType": "Basic", "id": "a", "code": {}})));
         assert!(!same_content(&body, &json!({"resourceType": "Basic", "meta": {"tag": [{"code": "x"}]}})));

@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::time::Duration;
 
-use actix_web::{Error, HttpMessage};
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::web::{Bytes, BytesMut};
+use actix_web::{Error, HttpMessage};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
@@ -33,7 +33,10 @@ pub(super) async fn admit(request: &mut ServiceRequest, most: usize) -> Result<(
         return Ok(());
     }
     let payload = steady(payload);
-    let encoding = request.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+    let encoding = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     let Some(encoding) = encoding.filter(|encoding| !matches!(encoding.as_str(), "" | "identity")) else {
         request.set_payload(payload);
         return Ok(());

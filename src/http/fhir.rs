@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
-use crate::fhir::resource::{excerpt, parse_json, type_name};
+use crate::fhir::resource::{excerpt, parse_any_json, parse_json, type_name};
 use crate::fhir::types::{ResourceType, is_id};
 use crate::interactions::answer::Answer;
 use crate::interactions::bundle::{system_types, type_named};
@@ -25,7 +25,11 @@ use super::routes::Allowed;
 type Shared = Data<Arc<App>>;
 
 /// Runs a handler between reading the request's wishes and shaping the response.
-async fn serve(app: &Shared, request: &HttpRequest, handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>) -> HttpResponse {
+async fn serve(
+    app: &Shared,
+    request: &HttpRequest,
+    handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>,
+) -> HttpResponse {
     match Wishes::read(app, request) {
         Ok(wishes) => {
             let result = handler(&wishes).await;
@@ -79,7 +83,11 @@ pub async fn search_type(app: Shared, request: HttpRequest, path: Path<String>, 
         let name = path.into_inner();
         let types = vec![type_named(&name)?];
         let pairs = search_parameters(&request, &body)?;
-        search::search(&app, search::Request { types, path: name, pairs, handling: wishes.handling, base: wishes.base.clone() }).await
+        search::search(
+            &app,
+            search::Request { types, path: name, pairs, handling: wishes.handling, base: wishes.base.clone() },
+        )
+        .await
     })
     .await
 }
@@ -88,7 +96,8 @@ pub async fn search_system(app: Shared, request: HttpRequest, body: Bytes) -> Ht
     serve(&app, &request, async |wishes| {
         let pairs = search_parameters(&request, &body)?;
         let types = system_types(&pairs)?;
-        let request = search::Request { types, path: String::new(), pairs, handling: wishes.handling, base: wishes.base.clone() };
+        let request =
+            search::Request { types, path: String::new(), pairs, handling: wishes.handling, base: wishes.base.clone() };
         search::search(&app, request).await
     })
     .await
@@ -100,7 +109,10 @@ fn search_parameters(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String,
     if request.method() == actix_web::http::Method::POST {
         let is_form = body.is_empty() || negotiate::media(request)? == Media::Form;
         if !is_form {
-            return Err(FhirError::new(Kind::UnsupportedMedia, "A search is posted as application/x-www-form-urlencoded."));
+            return Err(FhirError::new(
+                Kind::UnsupportedMedia,
+                "A search is posted as application/x-www-form-urlencoded.",
+            ));
         }
         pairs.extend(form_urlencoded::parse(body).into_owned());
     }
@@ -142,7 +154,12 @@ pub async fn create_resource(app: Shared, request: HttpRequest, path: Path<Strin
     .await
 }
 
-pub async fn update_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>, body: Bytes) -> HttpResponse {
+pub async fn update_resource(
+    app: Shared,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    body: Bytes,
+) -> HttpResponse {
     serve(&app, &request, async |_| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
@@ -162,7 +179,12 @@ pub async fn update_where(app: Shared, request: HttpRequest, path: Path<String>,
     .await
 }
 
-pub async fn patch_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>, body: Bytes) -> HttpResponse {
+pub async fn patch_resource(
+    app: Shared,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    body: Bytes,
+) -> HttpResponse {
     serve(&app, &request, async |_| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
@@ -185,9 +207,7 @@ pub async fn patch_where(app: Shared, request: HttpRequest, path: Path<String>, 
 /// JSON Patch by its own media type, FHIRPath Patch as Parameters.
 fn patch_document(request: &HttpRequest, body: &Bytes) -> Result<Document, FhirError> {
     if negotiate::media(request)? == Media::JsonPatch {
-        let document = serde_json::from_slice(body)
-            .map_err(|error| FhirError::malformed(format!("The body is not valid JSON: {error}.")).code(IssueCode::Structure))?;
-        return Ok(Document::Json(document));
+        return Ok(Document::Json(parse_any_json(body)?));
     }
     let parameters = negotiate::resource(request, body)?;
     if type_name(&parameters)? == "Parameters" {
@@ -228,11 +248,15 @@ pub async fn bundle(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespo
             ("Bundle", "transaction") => transaction::transaction(&app, bundle, &wishes.base, with_resources).await,
             ("Bundle", "batch") => batch::batch(&app, bundle, &wishes.base, with_resources).await,
             ("Bundle", other) => {
-                let sentence = format!("A Bundle of type '{}' is not processed here; send a batch or a transaction.", excerpt(other));
+                let sentence = format!(
+                    "A Bundle of type '{}' is not processed here; send a batch or a transaction.",
+                    excerpt(other)
+                );
                 Err(FhirError::malformed(sentence).at("Bundle.type"))
             }
             (other, _) => {
-                let sentence = format!("A {} is sent to /{}; only a Bundle is sent to the base.", excerpt(other), excerpt(other));
+                let sentence =
+                    format!("A {} is sent to /{}; only a Bundle is sent to the base.", excerpt(other), excerpt(other));
                 Err(FhirError::malformed(sentence).at("resourceType"))
             }
         }

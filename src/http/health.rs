@@ -18,7 +18,8 @@ pub async fn ready(app: Data<Arc<App>>) -> HttpResponse {
         Ok(()) => HttpResponse::Ok().json(serde_json::json!({"status": "ready"})),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            HttpResponse::ServiceUnavailable().json(serde_json::json!({"status": "not ready", "reason": error.to_string()}))
+            HttpResponse::ServiceUnavailable()
+                .json(serde_json::json!({"status": "not ready", "reason": error.to_string()}))
         }
     }
 }

@@ -66,7 +66,9 @@ impl Wishes {
         let mut wishes = Self { base: base(app, request), ..Self::plain(app) };
         let mut named = None;
         if !request.query_string().is_empty() {
-            for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()).filter(|(_, value)| !value.is_empty()) {
+            for (name, value) in
+                form_urlencoded::parse(request.query_string().as_bytes()).filter(|(_, value)| !value.is_empty())
+            {
                 match name.as_ref() {
                     "_format" => named = Some(value.into_owned()),
                     "_pretty" => wishes.pretty = value == "true",
@@ -84,7 +86,9 @@ impl Wishes {
             Some(name) => format_named(&name).ok_or_else(|| not_acceptable(&name))?,
             None => accepted(request)?,
         };
-        for prefer in text_headers(request, &HeaderName::from_static("prefer")).flat_map(|value| value.split([',', ';'])) {
+        for prefer in
+            text_headers(request, &HeaderName::from_static("prefer")).flat_map(|value| value.split([',', ';']))
+        {
             match prefer.trim() {
                 "return=minimal" => wishes.returns = Some(Return::Minimal),
                 "return=representation" => wishes.returns = Some(Return::Representation),
@@ -166,7 +170,10 @@ fn is_r4(version: &str) -> bool {
 }
 
 fn not_acceptable(asked: &str) -> FhirError {
-    let sentence = format!("'{}' cannot be answered; this server speaks application/fhir+json and application/fhir+xml of FHIR 4.0.", excerpt(asked));
+    let sentence = format!(
+        "'{}' cannot be answered; this server speaks application/fhir+json and application/fhir+xml of FHIR 4.0.",
+        excerpt(asked)
+    );
     FhirError::new(Kind::NotAcceptable, sentence)
 }
 
@@ -196,7 +203,9 @@ pub fn media(request: &HttpRequest) -> Result<Media, FhirError> {
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
     for parameter in parts {
         match parameter.split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8") => {
+            Some((name, value))
+                if name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8") =>
+            {
                 return Err(refuse());
             }
             Some(("fhirVersion", version)) if !is_r4(version) => return Err(refuse()),
@@ -220,9 +229,10 @@ pub fn resource(request: &HttpRequest, body: &[u8]) -> Result<Value, FhirError> 
     match media(request)? {
         Media::Json => parse_json(body),
         Media::Xml => xml::from_xml(body),
-        Media::JsonPatch | Media::Form => {
-            Err(FhirError::new(Kind::UnsupportedMedia, "A resource is sent as application/fhir+json or application/fhir+xml."))
-        }
+        Media::JsonPatch | Media::Form => Err(FhirError::new(
+            Kind::UnsupportedMedia,
+            "A resource is sent as application/fhir+json or application/fhir+xml.",
+        )),
     }
 }
 
@@ -235,7 +245,8 @@ pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, FhirError> {
         None => Ok(None),
         Some(text) => match version_of(text) {
             Some(version) => Ok(Some(version)),
-            None => Err(FhirError::malformed(format!("If-Match is an ETag such as W/\"3\", not '{}'.", excerpt(text))).code(IssueCode::Value)),
+            None => Err(FhirError::malformed(format!("If-Match is an ETag such as W/\"3\", not '{}'.", excerpt(text)))
+                .code(IssueCode::Value)),
         },
     }
 }
@@ -246,7 +257,9 @@ pub fn is_known(request: &HttpRequest, version: Option<i64>, modified_s: Option<
         return text.split(',').any(|tag| tag.trim() == "*" || (version.is_some() && version_of(tag) == version));
     }
     let since = header_text(request, "if-modified-since").and_then(|text| httpdate::parse_http_date(text).ok());
-    let since_s = since.and_then(|since| since.duration_since(std::time::UNIX_EPOCH).ok()).and_then(|age| i64::try_from(age.as_secs()).ok());
+    let since_s = since
+        .and_then(|since| since.duration_since(std::time::UNIX_EPOCH).ok())
+        .and_then(|age| i64::try_from(age.as_secs()).ok());
     matches!((since_s, modified_s), (Some(since), Some(modified)) if modified <= since)
 }
 

@@ -38,7 +38,12 @@ fn success(request: &HttpRequest, wishes: &Wishes, answer: Answer) -> Result<Htt
         Some(Return::Minimal) => return Ok(response.finish()),
         Some(Return::OperationOutcome) => {
             let sentence = answer.location.map(|location| format!("Stored as {location}."));
-            operation_outcome(&[Issue::information(IssueCode::Informational, sentence.unwrap_or_else(|| "Done.".into()))]).to_string().into_bytes()
+            operation_outcome(&[Issue::information(
+                IssueCode::Informational,
+                sentence.unwrap_or_else(|| "Done.".into()),
+            )])
+            .to_string()
+            .into_bytes()
         }
         // A search shapes its own Bundle; here it is about a single resource.
         _ if is_read && answer.version.is_some() => subset(wishes, body)?,
@@ -47,7 +52,12 @@ fn success(request: &HttpRequest, wishes: &Wishes, answer: Answer) -> Result<Htt
     Ok(response.content_type(wishes.format.mime).body(rendered(wishes.format, wishes.pretty, body)?))
 }
 
-fn headers(mut response: actix_web::HttpResponseBuilder, wishes: &Wishes, answer: &Answer, is_read: bool) -> actix_web::HttpResponseBuilder {
+fn headers(
+    mut response: actix_web::HttpResponseBuilder,
+    wishes: &Wishes,
+    answer: &Answer,
+    is_read: bool,
+) -> actix_web::HttpResponseBuilder {
     if let Some(version) = answer.version {
         response.insert_header((header::ETAG, etag(version)));
     }

@@ -11,12 +11,18 @@ pub fn routes(config: &mut ServiceConfig) {
     config.route("/health/live", get().to(health::live)).route("/health/ready", get().to(health::ready));
     // A slash at the end makes no difference.
     let url = |path: &str, allowed: &'static str| {
-        resource([path.to_owned(), format!("{path}/")]).app_data(Allowed(allowed)).default_service(to(fhir::not_allowed))
+        resource([path.to_owned(), format!("{path}/")])
+            .app_data(Allowed(allowed))
+            .default_service(to(fhir::not_allowed))
     };
     config.service(
         scope("/fhir")
             .service(url("/metadata", "GET, HEAD").route(get().to(fhir::metadata)).route(head().to(fhir::metadata)))
-            .service(url("/_history", "GET, HEAD").route(get().to(fhir::history_system)).route(head().to(fhir::history_system)))
+            .service(
+                url("/_history", "GET, HEAD")
+                    .route(get().to(fhir::history_system))
+                    .route(head().to(fhir::history_system)),
+            )
             .service(url("/_search", "POST").route(post().to(fhir::search_system)))
             .service(
                 url("/{type}/{id}/_history/{version}", "GET, HEAD")
@@ -29,7 +35,11 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(head().to(fhir::history_resource)),
             )
             .service(url("/{type}/_search", "POST").route(post().to(fhir::search_type)))
-            .service(url("/{type}/_history", "GET, HEAD").route(get().to(fhir::history_type)).route(head().to(fhir::history_type)))
+            .service(
+                url("/{type}/_history", "GET, HEAD")
+                    .route(get().to(fhir::history_type))
+                    .route(head().to(fhir::history_type)),
+            )
             .service(
                 url("/{type}/{id}", "GET, HEAD, PUT, PATCH, DELETE")
                     .route(get().to(fhir::read_resource))

@@ -61,7 +61,10 @@ pub fn serve(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
 ///
 /// Without authorization the only protection is that nobody but this machine reaches the server. A web page in a browser
 /// here could, under a name of its own that it lets point to this machine: so the name must be one of ours.
-async fn guard(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+async fn guard(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(app) = request.app_data::<Data<Arc<App>>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
@@ -72,7 +75,10 @@ async fn guard(mut request: ServiceRequest, next: Next<impl MessageBody + 'stati
     if let Err(fault) = body::admit(&mut request, app.settings.server.body_bytes_max).await {
         let error = match fault {
             Refused::Encoding(encoding) => {
-                let sentence = format!("The Content-Encoding '{}' is not supported; send gzip, deflate or none.", excerpt(&encoding));
+                let sentence = format!(
+                    "The Content-Encoding '{}' is not supported; send gzip, deflate or none.",
+                    excerpt(&encoding)
+                );
                 FhirError::new(Kind::UnsupportedMedia, sentence)
             }
             Refused::Unreadable(error) => transport_error(&app, &error),
@@ -104,7 +110,8 @@ fn foreign(app: &App, request: &ServiceRequest) -> Option<FhirError> {
     let in_line = request.uri().authority().map(|authority| authority.as_str());
     let is_foreign = [named, in_line].into_iter().flatten().any(|host| !is_own_host(app, host));
     is_foreign.then(|| {
-        let sentence = "This server does not answer under that name; use the address it printed at start, or set server.base_url.";
+        let sentence =
+            "This server does not answer under that name; use the address it printed at start, or set server.base_url.";
         FhirError::new(Kind::Forbidden, sentence)
     })
 }
@@ -112,8 +119,12 @@ fn foreign(app: &App, request: &ServiceRequest) -> Option<FhirError> {
 fn transport_error(app: &App, error: &Error) -> FhirError {
     let most = app.settings.server.body_bytes_max;
     match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => FhirError::new(Kind::TooLarge, format!("The body is larger than {most} bytes.")),
-        Some(PayloadError::EncodingCorrupted) => FhirError::malformed("The body is not in the Content-Encoding that it claims."),
+        Some(PayloadError::Overflow) => {
+            FhirError::new(Kind::TooLarge, format!("The body is larger than {most} bytes."))
+        }
+        Some(PayloadError::EncodingCorrupted) => {
+            FhirError::malformed("The body is not in the Content-Encoding that it claims.")
+        }
         Some(_) => FhirError::malformed("The body could not be read to its end."),
         None => match error.as_response_error().status_code().as_u16() {
             404 => FhirError::new(Kind::NotFound, "The URL leads nowhere on this server."),
@@ -126,13 +137,18 @@ fn transport_error(app: &App, error: &Error) -> FhirError {
 
 /// True for the names of this machine to itself and the name in `server.base_url`.
 pub fn is_own_host(app: &App, host: &str) -> bool {
-    let configured = app.settings.server.base_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
+    let configured =
+        app.settings.server.base_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
     if configured.is_some_and(|rest| rest.split('/').next().is_some_and(|own| own.eq_ignore_ascii_case(host))) {
         return true;
     }
     if let Ok(address) = host.parse::<SocketAddr>() {
         return address.ip().is_loopback();
     }
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
-    name.eq_ignore_ascii_case("localhost") || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

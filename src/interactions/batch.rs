@@ -27,7 +27,9 @@ pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources
             let done = match entry {
                 Ok(Entry { call, .. }) => {
                     let is_get = matches!(&call, Call::Get(get) if !get.is_head);
-                    run(app, call, base).await.and_then(|answer| bundle::response_entry(base, &answer, is_get || with_resources))
+                    run(app, call, base)
+                        .await
+                        .and_then(|answer| bundle::response_entry(base, &answer, is_get || with_resources))
                 }
                 Err(error) => Err(error),
             };
@@ -42,11 +44,15 @@ pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources
 async fn run(app: &Arc<App>, call: Call, base: &str) -> Result<Answer, FhirError> {
     match call {
         Call::Create { resource_type, body, condition } => create::create(app, resource_type, body, condition).await,
-        Call::Update { resource_type, id, body, if_match } => update::update(app, resource_type, &id, body, if_match).await,
+        Call::Update { resource_type, id, body, if_match } => {
+            update::update(app, resource_type, &id, body, if_match).await
+        }
         Call::UpdateWhere { resource_type, condition, body, if_match } => {
             update::update_where(app, resource_type, condition, body, if_match).await
         }
-        Call::Patch { resource_type, id, document, if_match } => patch::patch(app, resource_type, &id, &document, if_match).await,
+        Call::Patch { resource_type, id, document, if_match } => {
+            patch::patch(app, resource_type, &id, &document, if_match).await
+        }
         Call::PatchWhere { resource_type, condition, document, if_match } => {
             patch::patch_where(app, resource_type, condition, document, if_match).await
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode, operation_outcome};
-use crate::fhir::resource::excerpt;
+use crate::fhir::resource::{self, excerpt};
 use crate::fhir::types::{ResourceType, is_id};
 use crate::search::extract::local_part;
 
@@ -79,11 +79,16 @@ pub fn within(mut error: FhirError, n: usize) -> FhirError {
             None => format!("Bundle.entry[{n}]"),
             Some(path) if path.starts_with("Bundle.entry[") => path,
             Some(path) if path.starts_with("http.") => format!("Bundle.entry[{n}].request.url"),
-            Some(path) if path.starts_with("request.") || path.starts_with("resource") && !path.starts_with("resourceType") => {
+            Some(path)
+                if path.starts_with("request.")
+                    || path.starts_with("resource") && !path.starts_with("resourceType") =>
+            {
                 format!("Bundle.entry[{n}].{path}")
             }
             Some(path) => match path.split_once('.') {
-                Some((root, rest)) if root.starts_with(|c: char| c.is_ascii_uppercase()) => format!("Bundle.entry[{n}].resource.{rest}"),
+                Some((root, rest)) if root.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                    format!("Bundle.entry[{n}].resource.{rest}")
+                }
                 None if path.starts_with(|c: char| c.is_ascii_uppercase()) => format!("Bundle.entry[{n}].resource"),
                 _ => format!("Bundle.entry[{n}].resource.{path}"),
             },
@@ -100,7 +105,8 @@ fn bad(sentence: impl Into<String>, at: &str) -> FhirError {
 fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
     let full_url = entry.get("fullUrl").and_then(Value::as_str).map(str::to_owned);
     let body = entry.get_mut("resource").map(Value::take);
-    let request = entry.get("request").and_then(Value::as_object).ok_or_else(|| bad("The entry has no request.", "request"))?;
+    let request =
+        entry.get("request").and_then(Value::as_object).ok_or_else(|| bad("The entry has no request.", "request"))?;
     let text = |name: &str| request.get(name).and_then(Value::as_str);
     let method = text("method").ok_or_else(|| bad("The request has no method.", "request.method"))?;
     let url = text("url").ok_or_else(|| bad("The request has no url.", "request.url"))?;
@@ -108,7 +114,9 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
     let path = local_part(&app.bases, path)
         .ok_or_else(|| bad(format!("'{}' is not a URL of this server.", excerpt(url)), "request.url"))?
         .trim_matches('/');
-    let if_match = text("ifMatch").map(|tag| version_of(tag).ok_or_else(|| bad("ifMatch is an ETag such as W/\"3\".", "request.ifMatch"))).transpose()?;
+    let if_match = text("ifMatch")
+        .map(|tag| version_of(tag).ok_or_else(|| bad("ifMatch is an ETag such as W/\"3\".", "request.ifMatch")))
+        .transpose()?;
     let resource = || body.ok_or_else(|| bad(format!("A {method} entry carries a resource."), "resource"));
     let call = match method {
         "GET" | "HEAD" => {
@@ -124,8 +132,12 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
             let (resource_type, place) = place(app, path, query)?;
             match (method, place) {
                 ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: resource()?, if_match },
-                ("PUT", Place::Where(condition)) => Call::UpdateWhere { resource_type, condition, body: resource()?, if_match },
-                ("PATCH", Place::Id(id)) => Call::Patch { resource_type, id, document: document(resource()?)?, if_match },
+                ("PUT", Place::Where(condition)) => {
+                    Call::UpdateWhere { resource_type, condition, body: resource()?, if_match }
+                }
+                ("PATCH", Place::Id(id)) => {
+                    Call::Patch { resource_type, id, document: document(resource()?)?, if_match }
+                }
                 ("PATCH", Place::Where(condition)) => {
                     Call::PatchWhere { resource_type, condition, document: document(resource()?)?, if_match }
                 }
@@ -133,7 +145,12 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
                 (_, Place::Where(condition)) => Call::DeleteWhere { resource_type, condition },
             }
         }
-        _ => return Err(bad(format!("'{}' is no method: it is GET, HEAD, POST, PUT, PATCH or DELETE.", excerpt(method)), "request.method")),
+        _ => {
+            return Err(bad(
+                format!("'{}' is no method: it is GET, HEAD, POST, PUT, PATCH or DELETE.", excerpt(method)),
+                "request.method",
+            ));
+        }
     };
     Ok(Entry { full_url, call })
 }
@@ -151,7 +168,10 @@ fn place(app: &App, path: &str, query: Option<&str>) -> Result<(ResourceType, Pl
     }
     match path.split_once('/') {
         Some((name, id)) if is_id(id) => Ok((type_named(name)?, Place::Id(id.to_owned()))),
-        _ => Err(bad(format!("'{}' does not name a resource: it is Type/id or Type?condition.", excerpt(path)), "request.url")),
+        _ => Err(bad(
+            format!("'{}' does not name a resource: it is Type/id or Type?condition.", excerpt(path)),
+            "request.url",
+        )),
     }
 }
 
@@ -178,10 +198,13 @@ fn document(body: Value) -> Result<Document, FhirError> {
             let is_json = body.get("contentType").and_then(Value::as_str) == Some("application/json-patch+json");
             let data = body.get("data").and_then(Value::as_str).filter(|_| is_json).unwrap_or_default();
             let decoded = openssl::base64::decode_block(data).ok().filter(|decoded| !decoded.is_empty());
-            let operations = decoded.and_then(|decoded| serde_json::from_slice(&decoded).ok());
-            operations
-                .map(Document::Json)
-                .ok_or_else(|| bad("A Binary that patches has contentType application/json-patch+json and the patch as data.", "resource"))
+            let operations = decoded.and_then(|decoded| resource::parse_any_json(&decoded).ok());
+            operations.map(Document::Json).ok_or_else(|| {
+                bad(
+                    "A Binary that patches has contentType application/json-patch+json and the patch as data.",
+                    "resource",
+                )
+            })
         }
         _ => Err(bad("A PATCH entry carries Parameters (FHIRPath Patch) or a Binary (JSON Patch).", "resource")),
     }
@@ -189,7 +212,8 @@ fn document(body: Value) -> Result<Document, FhirError> {
 
 fn what(path: &str, query: Option<&str>) -> Result<What, FhirError> {
     use super::history::Whose;
-    let pairs: Vec<(String, String)> = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+    let pairs: Vec<(String, String)> =
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
     let mut parts = path.split('/');
     let found = match (parts.next().unwrap_or_default(), parts.next(), parts.next(), parts.next(), parts.next()) {
         ("metadata", None, ..) => What::Capability,
@@ -198,7 +222,9 @@ fn what(path: &str, query: Option<&str>) -> Result<What, FhirError> {
         (name, None, ..) => What::Search(vec![type_named(name)?], name.to_owned(), pairs),
         (name, Some("_history"), None, ..) => What::History(Whose::Type(type_named(name)?), pairs),
         (name, Some(id), None, ..) if is_id(id) => What::Read(type_named(name)?, id.to_owned()),
-        (name, Some(id), Some("_history"), None, _) if is_id(id) => What::History(Whose::Resource(type_named(name)?, id.to_owned()), pairs),
+        (name, Some(id), Some("_history"), None, _) if is_id(id) => {
+            What::History(Whose::Resource(type_named(name)?, id.to_owned()), pairs)
+        }
         (name, Some(id), Some("_history"), Some(version), None) if is_id(id) => {
             What::Version(type_named(name)?, id.to_owned(), version.to_owned())
         }
@@ -212,12 +238,15 @@ fn what(path: &str, query: Option<&str>) -> Result<What, FhirError> {
 /// # Errors
 /// 400 for a type that is not stored here.
 pub fn system_types(pairs: &[(String, String)]) -> Result<Vec<ResourceType>, FhirError> {
-    let named = pairs.iter().filter(|(name, _)| name == "_type").flat_map(|(_, value)| value.split(',')).filter(|name| !name.is_empty());
+    let named = pairs
+        .iter()
+        .filter(|(name, _)| name == "_type")
+        .flat_map(|(_, value)| value.split(','))
+        .filter(|name| !name.is_empty());
     let mut types: Vec<ResourceType> = named
         .map(|name| {
-            ResourceType::parse(name).ok_or_else(|| {
-                bad(format!("'{}' is no resource type of this server.", excerpt(name)), "http._type")
-            })
+            ResourceType::parse(name)
+                .ok_or_else(|| bad(format!("'{}' is no resource type of this server.", excerpt(name)), "http._type"))
         })
         .collect::<Result<_, _>>()?;
     types.sort();
@@ -248,7 +277,8 @@ pub fn response_entry(base: &str, answer: &Answer, with_resource: bool) -> Resul
     }
     let mut entry = Map::new();
     if with_resource && let Some(body) = &answer.body {
-        let body: Value = serde_json::from_slice(body).map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))?;
+        let body: Value = serde_json::from_slice(body)
+            .map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))?;
         entry.insert("resource".into(), body);
     }
     entry.insert("response".into(), Value::Object(response));

@@ -96,7 +96,8 @@ fn profiles(resource_type: ResourceType) -> Vec<String> {
 }
 
 fn includes(resource_type: ResourceType) -> Vec<String> {
-    let mut all: Vec<String> = references(resource_type).map(|param| format!("{resource_type}:{}", param.code)).collect();
+    let mut all: Vec<String> =
+        references(resource_type).map(|param| format!("{resource_type}:{}", param.code)).collect();
     if !all.is_empty() {
         all.insert(0, "*".into());
     }

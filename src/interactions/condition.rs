@@ -1,5 +1,7 @@
 //! Conditions of conditional interactions: a search that must name one resource (R4 http.html#ccreate, #cond-update).
 
+use std::collections::BTreeSet;
+
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
@@ -8,7 +10,7 @@ use crate::fhir::types::ResourceType;
 use crate::search::parse::{self, Handling};
 use crate::search::query::TypeQuery;
 use crate::store::conn::Conn;
-use crate::store::page;
+use crate::store::{page, shared};
 
 /// A search that selects resources of one type.
 #[derive(Clone, Debug)]
@@ -16,8 +18,6 @@ pub struct Condition {
     pub part: TypeQuery,
     /// As the client wrote it, for messages.
     pub text: String,
-    /// The same however it is encoded, for locks.
-    key: String,
 }
 
 /// What a condition found.
@@ -34,14 +34,19 @@ impl Condition {
     /// # Errors
     /// 400 when a parameter cannot be used, however lenient the client is, or when there is none.
     pub fn parse(app: &App, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
-        let pairs: Vec<(String, String)> = form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
-        let key = form_urlencoded::Serializer::new(format!("{resource_type}?")).extend_pairs(&pairs).finish();
+        let pairs: Vec<(String, String)> =
+            form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
         let mut query = parse::parse(&[resource_type], &pairs, app.search_context(Handling::Strict))?;
         match query.types.pop() {
-            Some(part) if !part.filters.is_empty() && query.ignored.is_empty() => Ok(Self { part, text: text.to_owned(), key }),
+            Some(part) if !part.filters.is_empty() && query.ignored.is_empty() => {
+                Ok(Self { part, text: text.to_owned() })
+            }
             _ => Err(FhirError::new(
                 Kind::PreconditionFailed,
-                format!("The condition '{}' does not select anything: give at least one search parameter.", excerpt(text)),
+                format!(
+                    "The condition '{}' does not select anything: give at least one search parameter.",
+                    excerpt(text)
+                ),
             )
             .code(IssueCode::Required)),
         }
@@ -56,13 +61,13 @@ impl Condition {
         Ok(found.into_iter().map(|found| found.id).collect())
     }
 
-    /// Whether it selects none, one or several. Inside a transaction that writes, nobody else decides by the same
-    /// condition until the transaction ends.
+    /// Whether it selects none, one or several. Inside a transaction that writes, nobody else decides by a condition on
+    /// this type until the transaction ends.
     ///
     /// # Errors
     /// The store's.
     pub async fn matched(&self, conn: &mut Conn) -> Result<Matched, FhirError> {
-        self.lock(conn).await?;
+        lock(conn, [self.part.resource_type]).await?;
         let mut ids = self.ids(conn, 2).await?;
         Ok(match (ids.len(), ids.pop()) {
             (0, _) | (_, None) => Matched::None,
@@ -71,20 +76,28 @@ impl Condition {
         })
     }
 
-    /// Lets nobody else decide by the same condition until the transaction ends.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn lock(&self, conn: &mut Conn) -> Result<(), FhirError> {
-        Ok(crate::store::shared::lock_name(conn, &self.key).await?)
-    }
-
     /// The refusal when several resources match.
     pub fn ambiguous(&self) -> FhirError {
         FhirError::new(
             Kind::PreconditionFailed,
-            format!("More than one {} matches '{}'; the condition must select one.", self.part.resource_type, excerpt(&self.text)),
+            format!(
+                "More than one {} matches '{}'; the condition must select one.",
+                self.part.resource_type,
+                excerpt(&self.text)
+            ),
         )
         .code(IssueCode::MultipleMatches)
     }
+}
+
+/// Lets nobody else decide by a condition on these types until the transaction ends. The lock is on the type: two
+/// conditions in other words may select the same resource. All who lock do so in one order.
+///
+/// # Errors
+/// The store's.
+pub async fn lock(conn: &mut Conn, types: impl IntoIterator<Item = ResourceType>) -> Result<(), FhirError> {
+    for resource_type in BTreeSet::from_iter(types) {
+        shared::lock_name(conn, resource_type.as_str()).await?;
+    }
+    Ok(())
 }

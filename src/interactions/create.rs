@@ -26,7 +26,12 @@ pub fn new_id() -> String {
 ///
 /// # Errors
 /// 412 when several resources meet the condition; the refusals of [`write::prepare`] and [`write::put_all`].
-pub async fn create(app: &Arc<App>, resource_type: ResourceType, body: Value, condition: Option<Condition>) -> Result<Answer, FhirError> {
+pub async fn create(
+    app: &Arc<App>,
+    resource_type: ResourceType,
+    body: Value,
+    condition: Option<Condition>,
+) -> Result<Answer, FhirError> {
     let prepared = write::prepare(app, resource_type, body)?;
     let target = Target { resource_type, id: new_id() };
     let put = Put { target, resource: Some(prepared), if_match: None, is_create: true };

@@ -17,7 +17,12 @@ use super::write::{self, Outcome, Put};
 ///
 /// # Errors
 /// 412 when If-Match names another version; 409 when it is referred to and `store.references` is `enforce`.
-pub async fn delete(app: &Arc<App>, resource_type: ResourceType, id: &str, if_match: Option<i64>) -> Result<Answer, FhirError> {
+pub async fn delete(
+    app: &Arc<App>,
+    resource_type: ResourceType,
+    id: &str,
+    if_match: Option<i64>,
+) -> Result<Answer, FhirError> {
     let target = Target { resource_type, id: id.to_owned() };
     let written = write::write_one(app, deletion(target, if_match)).await?;
     let version = (written.outcome == Outcome::Deleted).then_some(written.version);
@@ -28,7 +33,11 @@ pub async fn delete(app: &Arc<App>, resource_type: ResourceType, id: &str, if_ma
 ///
 /// # Errors
 /// 412 when more meet it than one request may delete; the refusals of [`delete`].
-pub async fn delete_where(app: &Arc<App>, resource_type: ResourceType, condition: Condition) -> Result<Answer, FhirError> {
+pub async fn delete_where(
+    app: &Arc<App>,
+    resource_type: ResourceType,
+    condition: Condition,
+) -> Result<Answer, FhirError> {
     let door = Arc::clone(app);
     app.store
         .write(async move |conn: &mut Conn| {
@@ -40,7 +49,12 @@ pub async fn delete_where(app: &Arc<App>, resource_type: ResourceType, condition
 }
 
 /// The deletions that a condition comes to.
-pub(super) async fn deletions(app: &App, conn: &mut Conn, resource_type: ResourceType, condition: &Condition) -> Result<Vec<Put>, FhirError> {
+pub(super) async fn deletions(
+    app: &App,
+    conn: &mut Conn,
+    resource_type: ResourceType,
+    condition: &Condition,
+) -> Result<Vec<Put>, FhirError> {
     let most = app.settings.store.conditional_delete_max;
     let ids = condition.ids(conn, i64::try_from(most).unwrap_or(i64::MAX - 1) + 1).await?;
     if ids.len() > most {

@@ -57,7 +57,12 @@ struct Asked {
 ///
 /// # Errors
 /// 400 for a parameter that cannot be used, 404 for a resource that never was here.
-pub async fn history(app: &Arc<App>, whose: Whose, pairs: &[(String, String)], base: &str) -> Result<Answer, FhirError> {
+pub async fn history(
+    app: &Arc<App>,
+    whose: Whose,
+    pairs: &[(String, String)],
+    base: &str,
+) -> Result<Answer, FhirError> {
     let asked = read_parameters(app, pairs)?;
     let path = whose.path();
     let context = format!("{path}?{}", encode(&asked.used));
@@ -65,7 +70,13 @@ pub async fn history(app: &Arc<App>, whose: Whose, pairs: &[(String, String)], b
         None => None,
         Some(cursor) => {
             let opened: Option<Before> = app.signature.open(cursor, &context);
-            Some(opened.ok_or_else(|| FhirError::malformed("The page cursor is not one of this history.").at("http._cursor"))?.seq)
+            Some(
+                opened
+                    .ok_or_else(|| {
+                        FhirError::malformed("The page cursor is not one of this history.").at("http._cursor")
+                    })?
+                    .seq,
+            )
         }
     };
     let limit = i64::try_from(asked.count).unwrap_or(i64::MAX - 1) + 1;
@@ -139,9 +150,11 @@ fn entry(version: &Version, base: &str) -> Result<Value, FhirError> {
 }
 
 fn read_parameters(app: &App, pairs: &[(String, String)]) -> Result<Asked, FhirError> {
-    let mut asked = Asked { count: app.settings.search.count_default, since: None, during: None, cursor: None, used: Vec::new() };
+    let mut asked =
+        Asked { count: app.settings.search.count_default, since: None, during: None, cursor: None, used: Vec::new() };
     let mut issues = Vec::new();
-    let mut bad = |name: &str, sentence: String| issues.push(Issue::error(IssueCode::Value, sentence).at(format!("http.{name}")));
+    let mut bad =
+        |name: &str, sentence: String| issues.push(Issue::error(IssueCode::Value, sentence).at(format!("http.{name}")));
     for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
         if asked.used.iter().any(|(used, _)| used == name) {
             bad(name, format!("{name} is given twice."));
@@ -165,7 +178,9 @@ fn read_parameters(app: &App, pairs: &[(String, String)]) -> Result<Asked, FhirE
                 asked.cursor = Some(value.clone());
                 continue;
             }
-            _ => bad(name, format!("'{}' is no parameter of a history; it takes _count, _since and _at.", excerpt(name))),
+            _ => {
+                bad(name, format!("'{}' is no parameter of a history; it takes _count, _since and _at.", excerpt(name)))
+            }
         }
         asked.used.push((name.clone(), value.clone()));
     }

@@ -95,7 +95,10 @@ pub(super) fn matching(condition: &Condition, matched: Matched) -> Result<String
         Matched::Many => Err(condition.ambiguous()),
         Matched::None => {
             let kind = condition.part.resource_type;
-            Err(FhirError::new(Kind::NotFound, format!("No {kind} matches the condition, so there is nothing to patch.")))
+            Err(FhirError::new(
+                Kind::NotFound,
+                format!("No {kind} matches the condition, so there is nothing to patch."),
+            ))
         }
     }
 }
@@ -140,7 +143,8 @@ fn without_stale_narrative(before: &Value, after: &mut Value) -> Result<(), Fhir
     }
     match after.pointer("/text/status").and_then(Value::as_str) {
         Some("additional") => {
-            let sentence = "The narrative says more than the data, so the same patch has to replace or remove 'text' too.";
+            let sentence =
+                "The narrative says more than the data, so the same patch has to replace or remove 'text' too.";
             Err(FhirError::with_issue(Kind::Invalid, Issue::error(IssueCode::BusinessRule, sentence).at("text")))
         }
         Some("generated" | "extensions") => {

@@ -29,7 +29,9 @@ pub async fn read(app: &App, resource_type: ResourceType, id: &str) -> Result<St
 pub async fn read_in(conn: &mut Conn, resource_type: ResourceType, id: &str) -> Result<Stored, FhirError> {
     let current = resources::get(conn, resource_type, id).await?;
     match current {
-        Some(resources::Current { body: Some(body), version, last_updated, .. }) => Ok(Stored { version, last_updated, body }),
+        Some(resources::Current { body: Some(body), version, last_updated, .. }) => {
+            Ok(Stored { version, last_updated, body })
+        }
         Some(deleted) if deleted.is_deleted() => Err(gone(resource_type, id, deleted.version)),
         _ => Err(not_found(resource_type, id)),
     }
@@ -58,7 +60,10 @@ pub(super) fn not_found(resource_type: ResourceType, id: &str) -> FhirError {
 }
 
 fn gone(resource_type: ResourceType, id: &str, version: i64) -> FhirError {
-    let mut error = FhirError::new(Kind::Gone, format!("{resource_type}/{id} was deleted; its history is at {resource_type}/{id}/_history."));
+    let mut error = FhirError::new(
+        Kind::Gone,
+        format!("{resource_type}/{id} was deleted; its history is at {resource_type}/{id}/_history."),
+    );
     error.version = Some(version);
     error
 }

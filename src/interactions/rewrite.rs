@@ -26,11 +26,16 @@ fn walk(value: &mut Value, node: Option<&Node>, definitions: &Definitions, names
         Value::Object(object) => {
             let is_reference = node.is_some_and(|node| node.path == "Reference");
             for (name, value) in object.iter_mut() {
-                let Some(property) = node.and_then(|node| node.property(name.trim_start_matches('_'))) else { continue };
+                let Some(property) = node.and_then(|node| node.property(name.trim_start_matches('_'))) else {
+                    continue;
+                };
                 match property.content {
                     Content::Object(id) => walk(value, Some(definitions.node(id)), definitions, names),
                     Content::Resource => {
-                        let inner = value.get("resourceType").and_then(Value::as_str).and_then(|name| definitions.resource(name));
+                        let inner = value
+                            .get("resourceType")
+                            .and_then(Value::as_str)
+                            .and_then(|name| definitions.resource(name));
                         match value {
                             Value::Array(items) => items.iter_mut().for_each(|item| rewrite(item, names)),
                             _ => walk(value, inner, definitions, names),
@@ -41,7 +46,8 @@ fn walk(value: &mut Value, node: Option<&Node>, definitions: &Definitions, names
                     }
                     Content::Primitive(_) => {
                         let is_link = is_reference && name == "reference"
-                            || matches!(property.type_code, "uri" | "url" | "oid" | "uuid") && !(name == "url" && node.is_some_and(|n| n.path == "Extension"));
+                            || matches!(property.type_code, "uri" | "url" | "oid" | "uuid")
+                                && !(name == "url" && node.is_some_and(|n| n.path == "Extension"));
                         match value {
                             Value::String(text) if is_link => replace(text, names),
                             Value::Array(items) if is_link => {
@@ -78,7 +84,8 @@ fn replace(text: &mut String, names: &Names) {
 fn narrative(text: &mut String, names: &Names) {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
-    while let Some(at) = ["href=\"", "src=\""].iter().filter_map(|mark| rest.find(mark).map(|at| at + mark.len())).min() {
+    while let Some(at) = ["href=\"", "src=\""].iter().filter_map(|mark| rest.find(mark).map(|at| at + mark.len())).min()
+    {
         let (before, after) = rest.split_at(at);
         out.push_str(before);
         let end = after.find('"').unwrap_or(after.len());

@@ -59,10 +59,8 @@ pub async fn search(app: &Arc<App>, request: Request) -> Result<Answer, FhirErro
     let after = open_cursor(app, &query, &request.path)?;
     let (worker, asked) = (Arc::clone(app), Arc::new(query));
     let query = Arc::clone(&asked);
-    let results = app
-        .store
-        .search(async move |conn: &mut Conn| find(&worker, conn, &asked, after.as_ref()).await)
-        .await?;
+    let results =
+        app.store.search(async move |conn: &mut Conn| find(&worker, conn, &asked, after.as_ref()).await).await?;
     render(app, &request, &query, results)
 }
 
@@ -84,7 +82,9 @@ fn read_query(app: &App, request: &Request) -> Result<Query, FhirError> {
     let mut query = parse::parse(&request.types, &pairs, app.search_context(request.handling))?;
     query.used.splice(0..0, chosen.into_iter().filter(|(_, value)| !value.is_empty()));
     if query.types.iter().any(|part| part.sort.len() > SORT_KEYS_MAX) {
-        return Err(FhirError::malformed(format!("A search is sorted by at most {SORT_KEYS_MAX} keys.")).at("http._sort"));
+        return Err(
+            FhirError::malformed(format!("A search is sorted by at most {SORT_KEYS_MAX} keys.")).at("http._sort")
+        );
     }
     Ok(query)
 }
@@ -98,7 +98,8 @@ fn open_cursor(app: &App, query: &Query, path: &str) -> Result<Option<After>, Fh
     let Some(cursor) = &query.cursor else { return Ok(None) };
     let opened: Option<Cursor> = app.signature.open(cursor, &cursor_context(query, path));
     let cursor = opened.ok_or_else(|| {
-        FhirError::malformed("The page cursor is not one of this search; start again from its first page.").at("http._cursor")
+        FhirError::malformed("The page cursor is not one of this search; start again from its first page.")
+            .at("http._cursor")
     })?;
     Ok(Some(After { keys: cursor.keys, rid: cursor.rid }))
 }
@@ -125,7 +126,12 @@ async fn find(app: &App, conn: &mut Conn, query: &Query, after: Option<&After>) 
 
 /// The resources that come along, each once, none that is a match itself. The second part is true when some were left
 /// out because there are too many.
-async fn includes(app: &App, conn: &mut Conn, includes: &[Include], matches: &[Found]) -> Result<(Vec<Found>, bool), FhirError> {
+async fn includes(
+    app: &App,
+    conn: &mut Conn,
+    includes: &[Include],
+    matches: &[Found],
+) -> Result<(Vec<Found>, bool), FhirError> {
     let mut seen: HashSet<i64> = matches.iter().map(|found| found.rid).collect();
     let mut included: Vec<Found> = Vec::new();
     if includes.is_empty() {
@@ -145,7 +151,9 @@ async fn includes(app: &App, conn: &mut Conn, includes: &[Include], matches: &[F
             let only = if include.reverse { None } else { include.target };
             // A target type on a _revinclude restricts what is pointed to: the sources of this step.
             let rids = match (include.reverse, include.target) {
-                (true, Some(target)) => sources.iter().filter(|(_, source)| *source == target).map(|(rid, _)| *rid).collect(),
+                (true, Some(target)) => {
+                    sources.iter().filter(|(_, source)| *source == target).map(|(rid, _)| *rid).collect()
+                }
                 _ => rids,
             };
             let room = i64::try_from(most.saturating_sub(included.len() + fresh.len())).unwrap_or(i64::MAX) + 1;
@@ -170,7 +178,9 @@ async fn includes(app: &App, conn: &mut Conn, includes: &[Include], matches: &[F
 }
 
 fn render(app: &App, request: &Request, query: &Query, results: Results) -> Result<Answer, FhirError> {
-    let mut out: Vec<u8> = Vec::with_capacity(1024 + results.matches.iter().chain(&results.included).map(|f| f.body.len() + 200).sum::<usize>());
+    let mut out: Vec<u8> = Vec::with_capacity(
+        1024 + results.matches.iter().chain(&results.included).map(|f| f.body.len() + 200).sum::<usize>(),
+    );
     out.extend_from_slice(b"{\"resourceType\":\"Bundle\",\"id\":\"");
     out.extend_from_slice(uuid::Uuid::now_v7().to_string().as_bytes());
     out.extend_from_slice(b"\",\"meta\":{\"lastUpdated\":\"");
@@ -197,15 +207,23 @@ fn render(app: &App, request: &Request, query: &Query, results: Results) -> Resu
     }
     out.extend_from_slice(b",\"link\":");
     out.extend_from_slice(Value::Array(links).to_string().as_bytes());
-    let mut warnings: Vec<Issue> =
-        query.ignored.iter().map(|sentence| Issue::warning(IssueCode::NotSupported, format!("Ignored: {sentence}."))).collect();
+    let mut warnings: Vec<Issue> = query
+        .ignored
+        .iter()
+        .map(|sentence| Issue::warning(IssueCode::NotSupported, format!("Ignored: {sentence}.")))
+        .collect();
     if results.is_cut {
         let most = app.settings.search.includes_max;
-        warnings.push(Issue::warning(IssueCode::Incomplete, format!("More than {most} resources would be included; the rest is left out.")));
+        warnings.push(Issue::warning(
+            IssueCode::Incomplete,
+            format!("More than {most} resources would be included; the rest is left out."),
+        ));
     }
     let near = positions(query);
     let mut first = true;
-    for (found, mode) in results.matches.iter().map(|f| (f, "match")).chain(results.included.iter().map(|f| (f, "include"))) {
+    for (found, mode) in
+        results.matches.iter().map(|f| (f, "match")).chain(results.included.iter().map(|f| (f, "include")))
+    {
         entry_start(&mut out, &mut first);
         let full_url = format!("\"fullUrl\":\"{}/{}/{}\",\"resource\":", request.base, found.resource_type, found.id);
         out.extend_from_slice(full_url.as_bytes());
@@ -222,7 +240,9 @@ fn render(app: &App, request: &Request, query: &Query, results: Results) -> Resu
     }
     if !warnings.is_empty() {
         entry_start(&mut out, &mut first);
-        out.extend_from_slice(format!("\"resource\":{},\"search\":{{\"mode\":\"outcome\"}}}}", operation_outcome(&warnings)).as_bytes());
+        out.extend_from_slice(
+            format!("\"resource\":{},\"search\":{{\"mode\":\"outcome\"}}}}", operation_outcome(&warnings)).as_bytes(),
+        );
     }
     out.extend_from_slice(if first { b"}" } else { b"]}" });
     Ok(Answer::new(200, out))
@@ -251,7 +271,8 @@ fn resource(out: &mut Vec<u8>, query: &Query, body: &str, is_match: bool) -> Res
 
 /// The positions from which matches are near, when the query asks for Locations directly.
 fn positions(query: &Query) -> Vec<Position> {
-    let filters = query.types.iter().filter(|part| part.resource_type == ResourceType::Location).flat_map(|part| &part.filters);
+    let filters =
+        query.types.iter().filter(|part| part.resource_type == ResourceType::Location).flat_map(|part| &part.filters);
     filters
         .filter_map(|filter| match filter {
             Filter::Value { test: Test::Near(near), .. } => Some(near.iter().map(|near| near.position)),

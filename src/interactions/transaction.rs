@@ -22,7 +22,7 @@ use crate::store::history;
 use super::answer::Answer;
 use super::batch::unless_known;
 use super::bundle::{self, Call, Entry, Get, What, type_named, within};
-use super::condition::{Condition, Matched};
+use super::condition::{self, Condition, Matched};
 use super::create::new_id;
 use super::patch::{self, Document};
 use super::read::read_in;
@@ -35,10 +35,19 @@ use super::{capability, delete, search};
 #[derive(Clone, Debug)]
 enum Step {
     /// A resource to store, by POST or PUT.
-    Store { target: Target, body: Value, if_match: Option<i64>, is_create: bool },
+    Store {
+        target: Target,
+        body: Value,
+        if_match: Option<i64>,
+        is_create: bool,
+    },
     /// A conditional create whose resource is there already.
     Found(Target),
-    Patch { target: Target, document: Document, if_match: Option<i64> },
+    Patch {
+        target: Target,
+        document: Document,
+        if_match: Option<i64>,
+    },
     Delete(Vec<Put>),
     Get(Get),
 }
@@ -47,7 +56,12 @@ enum Step {
 ///
 /// # Errors
 /// The first refusal, located in its entry.
-pub async fn transaction(app: &Arc<App>, mut bundle: Value, base: &str, with_resources: bool) -> Result<Answer, FhirError> {
+pub async fn transaction(
+    app: &Arc<App>,
+    mut bundle: Value,
+    base: &str,
+    with_resources: bool,
+) -> Result<Answer, FhirError> {
     let entries = bundle::entries(app, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
     let (door, base_url) = (Arc::clone(app), base.to_owned());
     // Without conditions and patches everything is known here, and the writer only has to write.
@@ -91,7 +105,12 @@ fn decide(call: &Call, matched: Option<Matched>) -> Result<Step, FhirError> {
             match (condition, matched()) {
                 (Some(condition), Matched::Many) => return Err(condition.ambiguous()),
                 (Some(_), Matched::One(id)) => Step::Found(Target { resource_type, id }),
-                _ => Step::Store { target: Target { resource_type, id: new_id() }, body: body.clone(), if_match: None, is_create: true },
+                _ => Step::Store {
+                    target: Target { resource_type, id: new_id() },
+                    body: body.clone(),
+                    if_match: None,
+                    is_create: true,
+                },
             }
         }
         Call::Update { resource_type, id, body, if_match } => {
@@ -133,7 +152,8 @@ fn with_links(entries: &[Entry], mut steps: Vec<Step>) -> Result<Vec<Step>, Fhir
         };
         for target in targets {
             if !written.insert(target.clone()) {
-                let sentence = format!("{}/{} is written by two entries of this transaction.", target.resource_type, target.id);
+                let sentence =
+                    format!("{}/{} is written by two entries of this transaction.", target.resource_type, target.id);
                 return Err(within(FhirError::malformed(sentence).code(IssueCode::Duplicate), n));
             }
         }
@@ -164,7 +184,9 @@ fn relative_part(full_url: &str) -> Option<&str> {
     let (rest, id) = full_url.rsplit_once('/')?;
     let (base, name) = rest.rsplit_once('/')?;
     let at = base.len() + 1;
-    (base.contains("://") && crate::fhir::types::is_type_name(name) && crate::fhir::types::is_id(id)).then(|| full_url.get(at..)).flatten()
+    (base.contains("://") && crate::fhir::types::is_type_name(name) && crate::fhir::types::is_id(id))
+        .then(|| full_url.get(at..))
+        .flatten()
 }
 
 /// All writes of a transaction, and the entries they come from.
@@ -198,8 +220,17 @@ fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
     for (n, step) in steps.iter().enumerate() {
         match step {
             Step::Store { target, body, if_match, is_create } => {
-                let prepared = write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
-                writes.add(n, Put { target: target.clone(), resource: Some(prepared), if_match: *if_match, is_create: *is_create });
+                let prepared =
+                    write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
+                writes.add(
+                    n,
+                    Put {
+                        target: target.clone(),
+                        resource: Some(prepared),
+                        if_match: *if_match,
+                        is_create: *is_create,
+                    },
+                );
             }
             Step::Delete(deletions) => deletions.iter().for_each(|put| writes.add(n, put.clone())),
             Step::Found(_) | Step::Patch { .. } | Step::Get(_) => {}
@@ -212,7 +243,9 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     let mut deletions = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         let puts = match &entry.call {
-            Call::DeleteWhere { resource_type, condition } => delete::deletions(app, conn, *resource_type, condition).await.map(Some),
+            Call::DeleteWhere { resource_type, condition } => {
+                delete::deletions(app, conn, *resource_type, condition).await.map(Some)
+            }
             Call::Delete { resource_type, id, if_match } => {
                 Ok(Some(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *if_match)]))
             }
@@ -252,12 +285,12 @@ async fn decide_conditions(
     deletions: &[Option<Vec<Put>>],
 ) -> Result<Vec<Option<Matched>>, FhirError> {
     // A lock that is taken after a savepoint ends with it.
-    for condition in entries.iter().filter_map(|entry| condition_of(&entry.call)) {
-        condition.lock(conn).await?;
-    }
+    let conditions = entries.iter().filter_map(|entry| condition_of(&entry.call));
+    condition::lock(conn, conditions.map(|condition| condition.part.resource_type)).await?;
     conn.batch("SAVEPOINT nothing_deleted").await?;
     // Whether a version is stale, or a resource deleted twice, is decided when everything is written.
-    let all = deletions.iter().flatten().flatten().map(|put| Put { if_match: None, ..put.clone() }).collect::<Vec<Put>>();
+    let all =
+        deletions.iter().flatten().flatten().map(|put| Put { if_match: None, ..put.clone() }).collect::<Vec<Put>>();
     write::try_all(app, conn, &all).await?;
     let mut matches = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
@@ -327,7 +360,13 @@ async fn resolve(app: &App, conn: &mut Conn, reference: &str) -> Result<String, 
 }
 
 /// Stores what the steps say and answers them in order. The second part is true for a reading entry.
-async fn finish(app: &App, conn: &mut Conn, steps: &[Step], writes: &Writes, base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
+async fn finish(
+    app: &App,
+    conn: &mut Conn,
+    steps: &[Step],
+    writes: &Writes,
+    base: &str,
+) -> Result<Vec<(Answer, bool)>, FhirError> {
     let mut answers: Vec<Option<(Answer, bool)>> = vec![None; steps.len()];
     let written = write::put_all(app, conn, &writes.puts).await.map_err(|error| located(error, writes))?;
     for (n, written) in writes.entries.iter().zip(written) {
@@ -373,11 +412,15 @@ fn located(error: FhirError, writes: &Writes) -> FhirError {
 
 async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Answer, FhirError> {
     match &get.what {
-        What::Read(resource_type, id) => Ok(Answer::stored(*resource_type, id, read_in(conn, *resource_type, id).await?)),
+        What::Read(resource_type, id) => {
+            Ok(Answer::stored(*resource_type, id, read_in(conn, *resource_type, id).await?))
+        }
         What::Version(resource_type, id, version) => {
             let unknown = || FhirError::new(Kind::NotFound, format!("{resource_type}/{id} has no version {version}."));
             let number = version.parse().map_err(|_other_form| unknown())?;
-            let found = history::get(conn, *resource_type, id, number).await?.and_then(|found| Some((found.version, found.at, found.body?)));
+            let found = history::get(conn, *resource_type, id, number)
+                .await?
+                .and_then(|found| Some((found.version, found.at, found.body?)));
             let (version, last_updated, body) = found.ok_or_else(unknown)?;
             Ok(Answer::stored(*resource_type, id, super::read::Stored { version, last_updated, body }))
         }
@@ -392,6 +435,8 @@ async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Ans
             search::search_in(app, conn, &request).await
         }
         What::Capability => Ok(Answer::new(200, capability::statement(base))),
-        What::History(..) => Err(FhirError::new(Kind::NotAllowed, "A history is not read inside a transaction; use a batch.")),
+        What::History(..) => {
+            Err(FhirError::new(Kind::NotAllowed, "A history is not read inside a transaction; use a batch."))
+        }
     }
 }

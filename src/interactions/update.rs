@@ -68,12 +68,21 @@ pub async fn update_where(
 ///
 /// # Errors
 /// As [`update_where`].
-pub(super) fn conditional_id(condition: &Condition, matched: Matched, own: Option<&str>, fresh: &str) -> Result<String, FhirError> {
+pub(super) fn conditional_id(
+    condition: &Condition,
+    matched: Matched,
+    own: Option<&str>,
+    fresh: &str,
+) -> Result<String, FhirError> {
     match (matched, own) {
         (Matched::Many, _) => Err(condition.ambiguous()),
         (Matched::One(id), Some(own)) if id != own => Err(FhirError::with_issue(
             Kind::Malformed,
-            Issue::error(IssueCode::Invalid, format!("The condition selects the id {id}, but the body has the id {own}.")).at("id"),
+            Issue::error(
+                IssueCode::Invalid,
+                format!("The condition selects the id {id}, but the body has the id {own}."),
+            )
+            .at("id"),
         )),
         (Matched::One(id), _) => Ok(id),
         (Matched::None, Some(own)) => Ok(own.to_owned()),

@@ -163,7 +163,9 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put], integrity: Referenc
     if integrity == References::Enforce {
         let gone = changes.iter().filter(|change| change.body.is_none());
         deleted.extend(gone.filter_map(|change| Some((change.rid?, change.target.clone()))));
-        mentioned.extend(changes.iter().flat_map(|change| change.add.references.iter().map(|reference| reference.target.clone())));
+        mentioned.extend(
+            changes.iter().flat_map(|change| change.add.references.iter().map(|reference| reference.target.clone())),
+        );
     }
     change::apply(conn, changes).await?;
     // What counts is how things are in the end: the same transaction may delete or change a referrer too.
@@ -173,7 +175,12 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put], integrity: Referenc
 }
 
 /// What a write comes to, given what is stored.
-fn decide(app: &App, put: &Put, current: Option<&Current>, now: Instant) -> Result<(Written, Option<Change>), FhirError> {
+fn decide(
+    app: &App,
+    put: &Put,
+    current: Option<&Current>,
+    now: Instant,
+) -> Result<(Written, Option<Change>), FhirError> {
     let version = current.map_or(0, |current| current.version);
     if let Some(expected) = put.if_match
         && current.is_none_or(|current| current.body.is_none() || current.version != expected)
@@ -181,7 +188,8 @@ fn decide(app: &App, put: &Put, current: Option<&Current>, now: Instant) -> Resu
         return Err(FhirError::new(Kind::PreconditionFailed, stale(&put.target, expected, current)));
     }
     // lastUpdated grows from version to version, even if the clock does not.
-    let at = current.map_or(now, |current| now.max(Instant(current.last_updated.0 + i64::from(current.version > 0) * 1000)));
+    let at =
+        current.map_or(now, |current| now.max(Instant(current.last_updated.0 + i64::from(current.version > 0) * 1000)));
     let old = match current.and_then(|current| current.body.as_deref()) {
         Some(body) => Some((body, stored(body)?)),
         None => None,
@@ -206,10 +214,8 @@ fn decide(app: &App, put: &Put, current: Option<&Current>, now: Instant) -> Resu
             (outcome, kind, Some(body), prepared.entries.clone())
         }
     };
-    let before = old
-        .as_ref()
-        .map(|(_, old)| app.extractor().entries(put.target.resource_type, old))
-        .unwrap_or_default();
+    let before =
+        old.as_ref().map(|(_, old)| app.extractor().entries(put.target.resource_type, old)).unwrap_or_default();
     let change = Change {
         rid: current.map(|current| current.rid),
         version: version + 1,
@@ -228,7 +234,10 @@ fn stale(target: &Target, expected: i64, current: Option<&Current>) -> String {
     let Target { resource_type, id } = target;
     match current {
         Some(current) if current.body.is_some() => {
-            format!("{resource_type}/{id} is at version {}, not {expected}; read it again and repeat the change.", current.version)
+            format!(
+                "{resource_type}/{id} is at version {}, not {expected}; read it again and repeat the change.",
+                current.version
+            )
         }
         _ => format!("{resource_type}/{id} is not here, so it has no version {expected}."),
     }
@@ -252,7 +261,10 @@ async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) -> Result<(),
             .collect();
         let referrers = resources::referrers(conn, *rid, &params, REFERRERS_SHOWN).await?;
         if !referrers.is_empty() {
-            let sentence = format!("{resource_type}/{id} is referred to by {}; change or delete those first.", referrers.join(", "));
+            let sentence = format!(
+                "{resource_type}/{id} is referred to by {}; change or delete those first.",
+                referrers.join(", ")
+            );
             return Err(FhirError::new(Kind::Conflict, sentence));
         }
     }

@@ -51,7 +51,9 @@ impl Extractor<'_> {
         match param.kind {
             ParamKind::Token => tokens(entries, param, element),
             ParamKind::String => strings(entries, param, element),
-            ParamKind::Date => entries.dates.extend(date(element).map(|d| DateEntry { param: param.id, lo: d.lo, hi: d.hi })),
+            ParamKind::Date => {
+                entries.dates.extend(date(element).map(|d| DateEntry { param: param.id, lo: d.lo, hi: d.hi }))
+            }
             ParamKind::Reference => self.reference(entries, param, element),
             ParamKind::Uri => entries.uris.extend(uri(element).map(|value| UriEntry { param: param.id, value })),
             ParamKind::Number | ParamKind::Quantity => entries.quantities.extend(quantity(param.id, element)),
@@ -208,7 +210,11 @@ pub fn of_type_system(system: &str, code: &str) -> i64 {
 
 fn token_of_identifier(param: ParamId, identifier: &Value) -> Option<TokenEntry> {
     let value = text(identifier, "value")?;
-    Some(TokenEntry { param, code: fold_code(value), system: system_hash(text(identifier, "system").unwrap_or_default()) })
+    Some(TokenEntry {
+        param,
+        code: fold_code(value),
+        system: system_hash(text(identifier, "system").unwrap_or_default()),
+    })
 }
 
 /// Lower case: what both sides of a token comparison pass through.
@@ -245,7 +251,9 @@ fn strings(entries: &mut IndexEntries, param: &SearchParam, element: &Value) {
                         name_parts(family, &mut add);
                     }
                     (_, Value::String(part)) => add(part, false),
-                    (_, Value::Array(parts)) => parts.iter().filter_map(Value::as_str).for_each(|part| add(part, false)),
+                    (_, Value::Array(parts)) => {
+                        parts.iter().filter_map(Value::as_str).for_each(|part| add(part, false))
+                    }
                     _ => {}
                 }
             }

@@ -103,9 +103,14 @@ mod tests {
 
     #[test]
     fn soundex_follows_the_national_archives() {
-        for (name, code) in
-            [("Robert", "r163"), ("Rupert", "r163"), ("Ashcraft", "a261"), ("Tymczak", "t522"), ("Pfister", "p236"), ("Lee", "l000")]
-        {
+        for (name, code) in [
+            ("Robert", "r163"),
+            ("Rupert", "r163"),
+            ("Ashcraft", "a261"),
+            ("Tymczak", "t522"),
+            ("Pfister", "p236"),
+            ("Lee", "l000"),
+        ] {
             assert_eq!(sound(name), code, "{name}");
         }
     }

@@ -23,7 +23,8 @@ pub struct Position {
 impl Position {
     /// `None` when the numbers are outside the globe.
     pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
-        ((-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude)).then_some(Self { latitude, longitude })
+        ((-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude))
+            .then_some(Self { latitude, longitude })
     }
 
     /// The unit vector from the centre of the earth.
@@ -61,7 +62,8 @@ impl Position {
             let width = (angle.sin() / latitude.cos()).min(1.0).asin().to_degrees();
             self.columns(width)
         };
-        rows.flat_map(|row| columns.iter().map(move |(a, b)| (row * CELLS_PER_ROW + a, row * CELLS_PER_ROW + b))).collect()
+        rows.flat_map(|row| columns.iter().map(move |(a, b)| (row * CELLS_PER_ROW + a, row * CELLS_PER_ROW + b)))
+            .collect()
     }
 
     /// The columns from `width_degrees` west to `width_degrees` east, in two parts where they cross the date line.

@@ -32,7 +32,8 @@ impl Include {
         let target = match target {
             None | Some("") => None,
             Some(name) => Some(
-                ResourceType::parse(name).ok_or_else(|| format!("'{name}' in '{value}' is no resource type of this server"))?,
+                ResourceType::parse(name)
+                    .ok_or_else(|| format!("'{name}' in '{value}' is no resource type of this server"))?,
             ),
         };
         if source == "*" && param.is_none() {
@@ -45,12 +46,10 @@ impl Include {
         let params: Vec<_> = match param {
             None | Some("") => return Err(format!("'{value}' names no parameter: it is Source:parameter")),
             Some("*") => references(source_type).collect(),
-            Some(code) => vec![
-                references(source_type).find(|param| param.code == code).ok_or_else(|| {
-                    let known: Vec<_> = references(source_type).map(|param| param.code.as_str()).collect();
-                    format!("'{code}' is no reference parameter of {source}; it has {}", known.join(", "))
-                })?,
-            ],
+            Some(code) => vec![references(source_type).find(|param| param.code == code).ok_or_else(|| {
+                let known: Vec<_> = references(source_type).map(|param| param.code.as_str()).collect();
+                format!("'{code}' is no reference parameter of {source}; it has {}", known.join(", "))
+            })?],
         };
         if let Some(target) = target
             && !params.iter().any(|param| param.target_types().contains(&target))

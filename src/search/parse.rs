@@ -20,8 +20,31 @@ const VALUES_MAX: usize = 2_000;
 /// Parameters of FHIR whose names begin with an underscore and that narrow or shape a result. Those of them that are not
 /// offered must not be passed over.
 const RESERVED: &[&str] = &[
-    "_contained", "_containedType", "_content", "_count", "_cursor", "_elements", "_filter", "_has", "_id", "_in", "_include", "_language",
-    "_lastUpdated", "_list", "_profile", "_query", "_revinclude", "_security", "_sort", "_source", "_summary", "_tag", "_text", "_total", "_type",
+    "_contained",
+    "_containedType",
+    "_content",
+    "_count",
+    "_cursor",
+    "_elements",
+    "_filter",
+    "_has",
+    "_id",
+    "_in",
+    "_include",
+    "_language",
+    "_lastUpdated",
+    "_list",
+    "_profile",
+    "_query",
+    "_revinclude",
+    "_security",
+    "_sort",
+    "_source",
+    "_summary",
+    "_tag",
+    "_text",
+    "_total",
+    "_type",
 ];
 
 /// `Prefer: handling=…`: what to do with a parameter that this server does not know.
@@ -79,10 +102,13 @@ pub fn parse(types: &[ResourceType], pairs: &[(String, String)], context: Contex
         ignored: Vec::new(),
     };
     if pairs.len() > PARAMETERS_MAX {
-        return Err(FhirError::malformed(format!("A search takes at most {PARAMETERS_MAX} parameters.")).code(IssueCode::TooCostly));
+        return Err(FhirError::malformed(format!("A search takes at most {PARAMETERS_MAX} parameters."))
+            .code(IssueCode::TooCostly));
     }
     if pairs.iter().map(|(_, value)| 1 + value.matches(',').count()).sum::<usize>() > VALUES_MAX {
-        return Err(FhirError::malformed(format!("A search takes at most {VALUES_MAX} values.")).code(IssueCode::TooCostly));
+        return Err(
+            FhirError::malformed(format!("A search takes at most {VALUES_MAX} values.")).code(IssueCode::TooCostly)
+        );
     }
     let mut issues = Vec::new();
     for (name, value) in pairs {
@@ -99,7 +125,11 @@ pub fn parse(types: &[ResourceType], pairs: &[(String, String)], context: Contex
     }
     near_sort(&mut query);
     if query.summary == Summary::Text && !query.includes.is_empty() {
-        issues.push(issue(IssueCode::Value, "_include and _revinclude cannot be mixed with _summary=text".into(), "_summary"));
+        issues.push(issue(
+            IssueCode::Value,
+            "_include and _revinclude cannot be mixed with _summary=text".into(),
+            "_summary",
+        ));
     }
     if issues.is_empty() { Ok(query) } else { Err(FhirError::with_issues(Kind::Malformed, issues)) }
 }
@@ -133,13 +163,18 @@ fn issue(code: IssueCode, sentence: String, name: &str) -> Issue {
 fn apply(query: &mut Query, name: &str, value: &str, context: Context<'_>) -> Result<(), Problem> {
     let searched: Vec<ResourceType> = query.types.iter().map(|t| t.resource_type).collect();
     match name {
-        "_count" => query.count = value.parse::<usize>().map_err(|_not_a_number| bad_count(value))?.min(context.count_max),
+        "_count" => {
+            query.count = value.parse::<usize>().map_err(|_not_a_number| bad_count(value))?.min(context.count_max)
+        }
         "_total" => query.total = Some(total(value)?),
         "_summary" => {
-            query.summary = Summary::parse(value)
-                .ok_or_else(|| Problem::bad(format!("_summary is true, text, data, count or false, not '{}'", excerpt(value))))?;
+            query.summary = Summary::parse(value).ok_or_else(|| {
+                Problem::bad(format!("_summary is true, text, data, count or false, not '{}'", excerpt(value)))
+            })?;
         }
-        "_elements" => query.elements.extend(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())),
+        "_elements" => {
+            query.elements.extend(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()))
+        }
         "_cursor" => query.cursor = Some(value.to_owned()),
         "_contained" if value == "false" => {}
         "_sort" => {
@@ -156,7 +191,12 @@ fn apply(query: &mut Query, name: &str, value: &str, context: Context<'_>) -> Re
             let iterate = match modifier {
                 "" => false,
                 "iterate" | "recurse" => true,
-                _ => return Err(Problem::bad(format!("'{}' is no modifier of {name}; it takes :iterate", excerpt(modifier)))),
+                _ => {
+                    return Err(Problem::bad(format!(
+                        "'{}' is no modifier of {name}; it takes :iterate",
+                        excerpt(modifier)
+                    )));
+                }
             };
             query.includes.push(Include::parse(value, reverse, iterate, &searched).map_err(Problem::Bad)?);
         }
@@ -165,7 +205,8 @@ fn apply(query: &mut Query, name: &str, value: &str, context: Context<'_>) -> Re
         _ => {
             let reader = Reader { context };
             // All types take the filter, or none does.
-            let filters = searched.iter().map(|&base| reader.filter(base, name, value, 0)).collect::<Result<Vec<_>, _>>()?;
+            let filters =
+                searched.iter().map(|&base| reader.filter(base, name, value, 0)).collect::<Result<Vec<_>, _>>()?;
             query.types.iter_mut().zip(filters).for_each(|(part, filter)| part.filters.push(filter));
         }
     }
@@ -198,9 +239,13 @@ fn sort(base: ResourceType, value: &str) -> Result<Vec<SortKey>, Problem> {
                 _ => {
                     let param = lookup(base, code)?;
                     match param.kind {
-                        ParamKind::Composite => return Err(Problem::bad(format!("'{code}' is composite and has no order to sort by"))),
+                        ParamKind::Composite => {
+                            return Err(Problem::bad(format!("'{code}' is composite and has no order to sort by")));
+                        }
                         // Completed by `near_sort`, once the position is known.
-                        ParamKind::Special => SortBy::Near(param, super::geo::Position { latitude: 0.0, longitude: 0.0 }),
+                        ParamKind::Special => {
+                            SortBy::Near(param, super::geo::Position { latitude: 0.0, longitude: 0.0 })
+                        }
                         _ => SortBy::Param(param),
                     }
                 }
@@ -302,7 +347,11 @@ impl Reader<'_> {
             (ParamKind::Token, Some(modifier @ ("in" | "not-in" | "above" | "below"))) => {
                 let tokens = values::concepts(modifier, value)?;
                 let test = Test::Token(tokens);
-                return Ok(if modifier == "not-in" { Filter::Not { param, test } } else { Filter::Value { param, test } });
+                return Ok(if modifier == "not-in" {
+                    Filter::Not { param, test }
+                } else {
+                    Filter::Value { param, test }
+                });
             }
             (ParamKind::String, None | Some("exact" | "contains")) => {
                 Test::String(values::strings(param, modifier, value)?)
@@ -333,7 +382,11 @@ impl Reader<'_> {
         let (code, named) = head.split_once(':').map_or((head, None), |(code, named)| (code, Some(named)));
         let param = lookup(base, code)?;
         if param.kind != ParamKind::Reference {
-            return Err(Problem::bad(format!("'{code}' is a {} and cannot be chained; {base} chains {}", param.kind.as_str(), chainable(base))));
+            return Err(Problem::bad(format!(
+                "'{code}' is a {} and cannot be chained; {base} chains {}",
+                param.kind.as_str(),
+                chainable(base)
+            )));
         }
         if let Some(named) = named {
             let target = ResourceType::parse(named)

@@ -125,7 +125,12 @@ impl IndexEntries {
         tidy(&mut self.composites, Ord::cmp);
         tidy(&mut self.positions, |a, b| {
             (a.param, a.cell).cmp(&(b.param, b.cell)).then_with(|| {
-                a.vector.iter().zip(&b.vector).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+                a.vector
+                    .iter()
+                    .zip(&b.vector)
+                    .map(|(a, b)| a.total_cmp(b))
+                    .find(|o| o.is_ne())
+                    .unwrap_or(std::cmp::Ordering::Equal)
             })
         });
         tidy(&mut self.quantities, |a, b| {

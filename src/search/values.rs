@@ -43,7 +43,11 @@ fn unescape(text: &str) -> Result<String, Problem> {
     while let Some(c) = chars.next() {
         match (c, if c == '\\' { chars.next() } else { None }) {
             ('\\', Some(next @ (',' | '|' | '$' | '\\'))) => plain.push(next),
-            ('\\', _) => return Err(Problem::bad("a backslash stands only before a comma, a pipe, a dollar sign or another backslash")),
+            ('\\', _) => {
+                return Err(Problem::bad(
+                    "a backslash stands only before a comma, a pipe, a dollar sign or another backslash",
+                ));
+            }
             (c, _) => plain.push(c),
         }
     }
@@ -58,7 +62,9 @@ fn raw_alternatives(value: &str) -> Result<Vec<&str>, Problem> {
     let parts: Vec<&str> = split(value, ',').into_iter().filter(|part| !part.is_empty()).collect();
     match parts.len() {
         0 => Err(Problem::bad("there is no value between the commas")),
-        n if n > ALTERNATIVES_MAX => Err(Problem::bad(format!("one parameter takes at most {ALTERNATIVES_MAX} values"))),
+        n if n > ALTERNATIVES_MAX => {
+            Err(Problem::bad(format!("one parameter takes at most {ALTERNATIVES_MAX} values")))
+        }
         _ => Ok(parts),
     }
 }
@@ -108,20 +114,28 @@ pub(super) fn of_type(value: &str) -> Result<Vec<TokenMatch>, Problem> {
 
 /// `:in`, `:not-in` (a value set), `:above`, `:below` (subsumption): the codes that are meant.
 pub(super) fn concepts(modifier: &str, value: &str) -> Result<Vec<TokenMatch>, Problem> {
-    let exact = |(system, code): (&str, &str)| TokenMatch { system: Some(system_hash(system)), code: Some(fold_code(code)) };
+    let exact =
+        |(system, code): (&str, &str)| TokenMatch { system: Some(system_hash(system)), code: Some(fold_code(code)) };
     let sets = each(value, |value| {
         if matches!(modifier, "in" | "not-in") {
             let url = unescape(value)?;
-            let set = terminology::value_set(&url)
-                .ok_or_else(|| Problem::bad(format!("the value set '{}' is not loaded on this server", excerpt(&url))))?;
+            let set = terminology::value_set(&url).ok_or_else(|| {
+                Problem::bad(format!("the value set '{}' is not loaded on this server", excerpt(&url)))
+            })?;
             return Ok(set.iter().map(|(system, code)| exact((system, code))).collect::<Vec<_>>());
         }
         let [system, code] = split(value, '|')[..] else {
             return Err(Problem::bad(format!("':{modifier}' takes system|code")));
         };
         let (system, code) = (unescape(system)?, unescape(code)?);
-        let codes = if modifier == "below" { terminology::descendants(&system, &code) } else { terminology::ancestors(&system, &code) };
-        let codes = codes.ok_or_else(|| Problem::bad(format!("the code system '{}' is not loaded on this server", excerpt(&system))))?;
+        let codes = if modifier == "below" {
+            terminology::descendants(&system, &code)
+        } else {
+            terminology::ancestors(&system, &code)
+        };
+        let codes = codes.ok_or_else(|| {
+            Problem::bad(format!("the code system '{}' is not loaded on this server", excerpt(&system)))
+        })?;
         Ok(codes.iter().map(|code| exact((&system, code))).collect())
     })?;
     Ok(sets.into_iter().flatten().collect())
@@ -178,7 +192,10 @@ fn date(value: &str, now: Instant) -> Result<DateMatch, Problem> {
     let (prefix, text) = prefixed(value);
     // A colon may come escaped (R4 search.html#date).
     let range = DateRange::parse(&text.replace("\\:", ":")).ok_or_else(|| {
-        Problem::bad(format!("'{}' is no date: it is yyyy, yyyy-mm, yyyy-mm-dd or yyyy-mm-ddThh:mm[:ss]zone", excerpt(text)))
+        Problem::bad(format!(
+            "'{}' is no date: it is yyyy, yyyy-mm, yyyy-mm-dd or yyyy-mm-ddThh:mm[:ss]zone",
+            excerpt(text)
+        ))
     })?;
     let range = if prefix == Prefix::Ap { range.approximately(now) } else { range };
     Ok(DateMatch { prefix, range })
@@ -193,10 +210,16 @@ pub(super) fn quantities(value: &str, with_unit: bool) -> Result<Vec<QuantityMat
             ([number], _) => (*number, None, None),
             ([number, "", code], true) => (*number, None, Some(unescape(code)?)),
             ([number, system, code], true) => (*number, Some(system_hash(&unescape(system)?)), Some(unescape(code)?)),
-            (_, true) => return Err(Problem::bad(format!("'{}' is no quantity: it is number|system|code, number||code or number", excerpt(value)))),
+            (_, true) => {
+                return Err(Problem::bad(format!(
+                    "'{}' is no quantity: it is number|system|code, number||code or number",
+                    excerpt(value)
+                )));
+            }
             (_, false) => return Err(Problem::bad(format!("'{}' is no number", excerpt(value)))),
         };
-        let (exact, half_width) = decimal(number).ok_or_else(|| Problem::bad(format!("'{}' is no number", excerpt(number))))?;
+        let (exact, half_width) =
+            decimal(number).ok_or_else(|| Problem::bad(format!("'{}' is no number", excerpt(number))))?;
         let half_width = if prefix == Prefix::Ap { half_width.max(exact.abs() / 10.0) } else { half_width };
         let code = code.filter(|code| !code.is_empty());
         Ok(QuantityMatch { prefix, exact, lo: exact - half_width, hi: exact + half_width, system, code })
@@ -254,16 +277,21 @@ pub(super) fn references(
 ) -> Result<Vec<ReferenceMatch>, Problem> {
     let named = match modifier {
         None | Some("above" | "below") => None,
-        Some(name) => Some(
-            ResourceType::parse(name).filter(|named| param.target_types().contains(named)).ok_or_else(|| {
-                Problem::bad(format!("the modifier ':{}' is not supported for the reference '{}'", excerpt(name), param.code))
-            })?,
-        ),
+        Some(name) => {
+            Some(ResourceType::parse(name).filter(|named| param.target_types().contains(named)).ok_or_else(|| {
+                Problem::bad(format!(
+                    "the modifier ':{}' is not supported for the reference '{}'",
+                    excerpt(name),
+                    param.code
+                ))
+            })?)
+        }
     };
     let found = each(value, |value| {
         let text = unescape(value)?;
         if let Some(target) = (Extractor { bases }).resolve(&text) {
-            let fits = named.is_none_or(|named| named == target.resource_type) && param.target_types().contains(&target.resource_type);
+            let fits = named.is_none_or(|named| named == target.resource_type)
+                && param.target_types().contains(&target.resource_type);
             return Ok(if fits { vec![local(modifier, target)] } else { Vec::new() });
         }
         if text.contains(':') {
@@ -271,10 +299,14 @@ pub(super) fn references(
         }
         if !is_id(&text) {
             // A type that is not stored here, or no reference at all.
-            return if text.split_once('/').is_some_and(|(name, id)| crate::fhir::types::is_type_name(name) && is_id(id)) {
+            return if text.split_once('/').is_some_and(|(name, id)| crate::fhir::types::is_type_name(name) && is_id(id))
+            {
                 Ok(vec![ReferenceMatch::Elsewhere(text)])
             } else {
-                Err(Problem::bad(format!("'{}' is no reference: it is an id, Type/id or an absolute URL", excerpt(&text))))
+                Err(Problem::bad(format!(
+                    "'{}' is no reference: it is an id, Type/id or an absolute URL",
+                    excerpt(&text)
+                )))
             };
         }
         let types = match (named, modifier) {
@@ -309,7 +341,9 @@ pub(super) fn near(value: &str) -> Result<Vec<NearMatch>, Problem> {
         let parts = split(value, '|');
         let number = |at: usize| {
             let text = parts.get(at).copied().unwrap_or_default();
-            decimal(text).map(|(number, _)| number).ok_or_else(|| Problem::bad(format!("'{}' is no number; {FORM}", excerpt(text))))
+            decimal(text)
+                .map(|(number, _)| number)
+                .ok_or_else(|| Problem::bad(format!("'{}' is no number; {FORM}", excerpt(text))))
         };
         if !(2..=4).contains(&parts.len()) {
             return Err(Problem::bad(FORM));
@@ -319,7 +353,10 @@ pub(super) fn near(value: &str) -> Result<Vec<NearMatch>, Problem> {
         let distance = if parts.get(2).is_none_or(|text| text.is_empty()) { NEAR_DEFAULT_KM } else { number(2)? };
         let unit = unescape(parts.get(3).copied().unwrap_or_default())?;
         let metres = unit_m(&unit).ok_or_else(|| {
-            Problem::bad(format!("'{}' is no unit of distance here: use km, m, cm, [mi_i], [mi_us], [ft_i] or [nmi_i]", excerpt(&unit)))
+            Problem::bad(format!(
+                "'{}' is no unit of distance here: use km, m, cm, [mi_i], [mi_us], [ft_i] or [nmi_i]",
+                excerpt(&unit)
+            ))
         })?;
         if distance < 0.0 {
             return Err(Problem::bad("a distance is not negative"));
@@ -355,7 +392,11 @@ mod tests {
     fn escapes_are_undone_after_splitting() {
         let check = |value: &str, expected: Option<&[&str]>| {
             let found = alternatives(value).ok();
-            assert_eq!(found.as_deref().map(|f| f.iter().map(String::as_str).collect::<Vec<_>>()), expected.map(<[_]>::to_vec), "{value}");
+            assert_eq!(
+                found.as_deref().map(|f| f.iter().map(String::as_str).collect::<Vec<_>>()),
+                expected.map(<[_]>::to_vec),
+                "{value}"
+            );
         };
         check("a,b", Some(&["a", "b"]));
         check(r"a\,b,c\|d\$e\\", Some(&["a,b", r"c|d$e\"]));

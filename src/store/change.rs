@@ -82,7 +82,11 @@ async fn apply_sqlite(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>, S
     for change in changes {
         if let (Some(rid), Some((version, body))) = (change.rid, &change.replaced) {
             let mut keep = conn.sql("UPDATE version SET body = ");
-            keep.bind(Bind::Bytes(compress(body)?)).text(" WHERE rid = ").i64(rid).text(" AND version = ").i64(*version);
+            keep.bind(Bind::Bytes(compress(body)?))
+                .text(" WHERE rid = ")
+                .i64(rid)
+                .text(" AND version = ")
+                .i64(*version);
             conn.execute(&keep).await?;
         }
         let live = i16::from(change.body.is_some());
@@ -96,7 +100,8 @@ async fn apply_sqlite(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>, S
                 rid
             }
             None => {
-                let mut insert = conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated, body) VALUES (");
+                let mut insert =
+                    conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated, body) VALUES (");
                 insert.i16(change.target.resource_type.code()).text(", ").str(change.target.id.as_str());
                 insert.text(", ").i64(change.version).text(", ").i16(live).text(", ").i64(change.at.0);
                 insert.text(", ").bind(body).text(")");
@@ -115,8 +120,7 @@ async fn apply_sqlite(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>, S
 
 /// The same in four statements, however many changes there are: each statement is a round trip.
 async fn apply_postgres(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>, StoreError> {
-    let replaced: Vec<_> =
-        changes.iter().filter_map(|change| Some((change.rid?, change.replaced.as_ref()?))).collect();
+    let replaced: Vec<_> = changes.iter().filter_map(|change| Some((change.rid?, change.replaced.as_ref()?))).collect();
     if !replaced.is_empty() {
         let bodies = replaced.iter().map(|(_, (_, body))| compress(body).map(Some)).collect::<Result<Vec<_>, _>>()?;
         let mut keep = conn.sql("UPDATE version v SET body = o.body FROM unnest(");
@@ -128,7 +132,9 @@ async fn apply_postgres(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>,
     }
     let (known, new): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.rid.is_some());
     if !known.is_empty() {
-        let mut update = conn.sql("UPDATE resource r SET version = o.version, live = o.live, last_updated = o.at, body = o.body FROM unnest(");
+        let mut update = conn.sql(
+            "UPDATE resource r SET version = o.version, live = o.live, last_updated = o.at, body = o.body FROM unnest(",
+        );
         update.bind(Bind::I64s(known.iter().filter_map(|change| change.rid).collect())).text(", ");
         update.bind(Bind::I64s(known.iter().map(|change| change.version).collect())).text(", ");
         update.bind(Bind::I16s(known.iter().map(|change| i16::from(change.body.is_some())).collect())).text(", ");
@@ -140,7 +146,8 @@ async fn apply_postgres(conn: &mut Conn, changes: &[Change]) -> Result<Vec<i64>,
     let mut inserted = Vec::new();
     if !new.is_empty() {
         // Rows come back in the order in which they went in.
-        let mut insert = conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated, body) SELECT * FROM unnest(");
+        let mut insert =
+            conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated, body) SELECT * FROM unnest(");
         insert.bind(Bind::I16s(new.iter().map(|change| change.target.resource_type.code()).collect())).text(", ");
         insert.bind(Bind::Texts(new.iter().map(|change| change.target.id.clone()).collect())).text(", ");
         insert.bind(Bind::I64s(new.iter().map(|change| change.version).collect())).text(", ");

@@ -15,12 +15,12 @@ const LAST_CHAR: char = '\u{10FFFF}';
 pub(super) fn condition(sql: &mut Sql, t: &str, test: &Test) {
     match test {
         Test::Token(tokens) | Test::OfType(tokens) | Test::Identifier(tokens) => token_condition(sql, t, tokens),
-        Test::Text(texts) => any(sql, texts, |sql, text| starts(sql, t, text)),
-        Test::String(strings) => any(sql, strings, |sql, string| string_condition(sql, t, string)),
-        Test::Date(dates) => any(sql, dates, |sql, date| date_condition(sql, t, *date)),
-        Test::Uri(uris) => any(sql, uris, |sql, uri| uri_condition(sql, t, uri)),
-        Test::Quantity(quantities) => any(sql, quantities, |sql, quantity| quantity_condition(sql, t, quantity)),
-        Test::Composite(pairs) => any(sql, pairs, |sql, (token, date)| {
+        Test::Text(texts) => any(sql, texts, &mut |sql, text| starts(sql, t, text)),
+        Test::String(strings) => any(sql, strings, &mut |sql, string| string_condition(sql, t, string)),
+        Test::Date(dates) => any(sql, dates, &mut |sql, date| date_condition(sql, t, *date)),
+        Test::Uri(uris) => any(sql, uris, &mut |sql, uri| uri_condition(sql, t, uri)),
+        Test::Quantity(quantities) => any(sql, quantities, &mut |sql, quantity| quantity_condition(sql, t, quantity)),
+        Test::Composite(pairs) => any(sql, pairs, &mut |sql, (token, date)| {
             sql.text("(");
             token_condition(sql, t, std::slice::from_ref(token));
             sql.text(" AND ");
@@ -34,10 +34,19 @@ pub(super) fn condition(sql: &mut Sql, t: &str, test: &Test) {
     }
 }
 
-fn any<T>(sql: &mut Sql, items: &[T], mut one: impl FnMut(&mut Sql, &T)) {
-    for (n, item) in items.iter().enumerate() {
-        sql.text(if n > 0 { " OR " } else { "" });
-        one(sql, item);
+/// In parentheses by halves: a database counts how deep an expression is, and a chain of ORs is as deep as it is long.
+fn any<T>(sql: &mut Sql, items: &[T], one: &mut dyn FnMut(&mut Sql, &T)) {
+    match items {
+        [] => {}
+        [item] => one(sql, item),
+        _ => {
+            let (left, right) = items.split_at(items.len() / 2);
+            sql.text("(");
+            any(sql, left, one);
+            sql.text(" OR ");
+            any(sql, right, one);
+            sql.text(")");
+        }
     }
 }
 
@@ -76,7 +85,11 @@ fn token_condition(sql: &mut Sql, t: &str, tokens: &[TokenMatch]) {
 }
 
 fn starts(sql: &mut Sql, t: &str, text: &str) {
-    sql.made(format!("({t}.value >= ")).str(text).made(format!(" AND {t}.value < ")).str(format!("{text}{LAST_CHAR}")).text(")");
+    sql.made(format!("({t}.value >= "))
+        .str(text)
+        .made(format!(" AND {t}.value < "))
+        .str(format!("{text}{LAST_CHAR}"))
+        .text(")");
 }
 
 fn string_condition(sql: &mut Sql, t: &str, string: &StringMatch) {
@@ -88,7 +101,11 @@ fn string_condition(sql: &mut Sql, t: &str, string: &StringMatch) {
         }
         StringMatch::Exact(folded, exact) => {
             let exact = if exact == folded { "" } else { exact };
-            sql.made(format!("({t}.value = ")).str(folded.as_str()).made(format!(" AND {t}.exact = ")).str(exact).text(")");
+            sql.made(format!("({t}.value = "))
+                .str(folded.as_str())
+                .made(format!(" AND {t}.exact = "))
+                .str(exact)
+                .text(")");
         }
     }
 }
@@ -100,7 +117,10 @@ fn uri_condition(sql: &mut Sql, t: &str, uri: &UriMatch) {
         }
         UriMatch::Below(uri) => {
             let under = uri.trim_end_matches('/');
-            sql.made(format!("({t}.value = ")).str(uri.as_str()).made(format!(" OR ({t}.value >= ")).str(format!("{under}/"));
+            sql.made(format!("({t}.value = "))
+                .str(uri.as_str())
+                .made(format!(" OR ({t}.value >= "))
+                .str(format!("{under}/"));
             // '0' follows '/'.
             sql.made(format!(" AND {t}.value < ")).str(format!("{under}0")).text("))");
         }
@@ -136,7 +156,7 @@ pub(super) fn last_updated(sql: &mut Sql, t: &str, ranges: &[DateMatch]) {
         return;
     }
     sql.text(" AND (");
-    any(sql, ranges, |sql, range| {
+    any(sql, ranges, &mut |sql, range| {
         range_condition(sql, *range, &format!("{t}.last_updated"), &format!("({t}.last_updated + 1000)"));
     });
     sql.text(")");
@@ -146,7 +166,9 @@ fn quantity_condition(sql: &mut Sql, t: &str, quantity: &QuantityMatch) {
     let QuantityMatch { prefix, exact, lo, hi, .. } = *quantity;
     sql.text("(");
     match prefix {
-        Prefix::Eq | Prefix::Ap => sql.made(format!("({t}.value >= ")).f64(lo).made(format!(" AND {t}.value < ")).f64(hi).text(")"),
+        Prefix::Eq | Prefix::Ap => {
+            sql.made(format!("({t}.value >= ")).f64(lo).made(format!(" AND {t}.value < ")).f64(hi).text(")")
+        }
         Prefix::Ne => sql.made(format!("({t}.value < ")).f64(lo).made(format!(" OR {t}.value >= ")).f64(hi).text(")"),
         Prefix::Gt | Prefix::Sa => sql.made(format!("{t}.value > ")).f64(exact),
         Prefix::Lt | Prefix::Eb => sql.made(format!("{t}.value < ")).f64(exact),

@@ -114,7 +114,8 @@ impl Conn {
                 let mut conn = Self::Postgres(Rc::new(connect_postgres(config).await?));
                 if let Use::Search { limit_ms } = purpose {
                     // A plan is chosen for the values of each search: they differ too much in how many rows they find.
-                    let settings = format!("SET statement_timeout = {limit_ms}; SET plan_cache_mode = force_custom_plan");
+                    let settings =
+                        format!("SET statement_timeout = {limit_ms}; SET plan_cache_mode = force_custom_plan");
                     conn.batch(&settings).await?;
                 }
                 Ok(conn)

@@ -61,7 +61,9 @@ impl From<DieselError> for StoreError {
             DieselError::DatabaseError(kind, info) => {
                 match kind {
                     // The other transaction stored the same new name first; on the next attempt it is found.
-                    DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation => return Self::Contended(error),
+                    DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation => {
+                        return Self::Contended(error);
+                    }
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
                         return Self::unavailable(error);
                     }
@@ -69,7 +71,9 @@ impl From<DieselError> for StoreError {
                 }
                 info.message()
             }
-            DieselError::BrokenTransactionManager | DieselError::AlreadyInTransaction | DieselError::NotInTransaction => {
+            DieselError::BrokenTransactionManager
+            | DieselError::AlreadyInTransaction
+            | DieselError::NotInTransaction => {
                 return Self::unavailable(error);
             }
             _ => return Self::Statement(error),

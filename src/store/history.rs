@@ -62,7 +62,9 @@ pub async fn list(conn: &mut Conn, of: Of<'_>, stretch: Stretch) -> Result<Vec<V
     }
     if let Some((from, to)) = stretch.during {
         // Current from its own moment to that of the next version.
-        sql.text(" AND v.at <= ").i64(to.0).text(" AND NOT EXISTS (SELECT 1 FROM version w WHERE w.rid = v.rid AND w.version = v.version + 1 AND w.at <= ");
+        sql.text(" AND v.at <= ").i64(to.0).text(
+            " AND NOT EXISTS (SELECT 1 FROM version w WHERE w.rid = v.rid AND w.version = v.version + 1 AND w.at <= ",
+        );
         sql.i64(from.0).text(")");
     }
     if let Some(before) = stretch.before {
@@ -81,7 +83,8 @@ pub async fn list(conn: &mut Conn, of: Of<'_>, stretch: Stretch) -> Result<Vec<V
                 (Some(old), _) => Some(decompress(&old)?),
                 (None, current) => current,
             };
-            let resource_type = ResourceType::from_code(rtype).ok_or_else(|| StoreError::Corrupt(format!("resource type {rtype}")))?;
+            let resource_type =
+                ResourceType::from_code(rtype).ok_or_else(|| StoreError::Corrupt(format!("resource type {rtype}")))?;
             let kind = Kind::from_code(kind).ok_or_else(|| StoreError::Corrupt(format!("kind of version {kind}")))?;
             Ok(Version { seq, resource_type, id, version, at: Instant(at), kind, body })
         })
@@ -92,7 +95,12 @@ pub async fn list(conn: &mut Conn, of: Of<'_>, stretch: Stretch) -> Result<Vec<V
 ///
 /// # Errors
 /// [`StoreError`] of the statements.
-pub async fn get(conn: &mut Conn, resource_type: ResourceType, id: &str, version: i64) -> Result<Option<Version>, StoreError> {
+pub async fn get(
+    conn: &mut Conn,
+    resource_type: ResourceType,
+    id: &str,
+    version: i64,
+) -> Result<Option<Version>, StoreError> {
     let mut sql = conn.sql("SELECT v.seq, v.at, v.kind, v.body, CASE WHEN v.version = r.version THEN r.body END FROM resource r JOIN version v ON v.rid = r.rid WHERE r.rtype = ");
     sql.i16(resource_type.code()).text(" AND r.id = ").str(id).text(" AND v.version = ").i64(version);
     type Types = (st::BigInt, st::BigInt, st::SmallInt, st::Nullable<st::Binary>, st::Nullable<st::Text>);

@@ -32,9 +32,15 @@ pub async fn follow(conn: &mut Conn, step: Step<'_>, limit: i64) -> Result<Vec<F
     let mut sql = conn.sql("SELECT r.rid, r.rtype, r.id, r.version, r.last_updated, r.body FROM (SELECT DISTINCT ");
     let params: Vec<i64> = step.params.iter().map(|param| i64::from(*param)).collect();
     if step.reverse {
-        sql.text("x.rid AS rid FROM index_reference x WHERE x.param").in_i64s(params).text(" AND x.target").in_i64s(step.rids);
+        sql.text("x.rid AS rid FROM index_reference x WHERE x.param")
+            .in_i64s(params)
+            .text(" AND x.target")
+            .in_i64s(step.rids);
     } else {
-        sql.text("x.target AS rid FROM index_reference x WHERE x.rid").in_i64s(step.rids).text(" AND x.param").in_i64s(params);
+        sql.text("x.target AS rid FROM index_reference x WHERE x.rid")
+            .in_i64s(step.rids)
+            .text(" AND x.param")
+            .in_i64s(params);
     }
     sql.text(conn.dialect().go_on()).text(") i CROSS JOIN resource r WHERE r.rid = i.rid AND r.live = 1");
     if let Some(only) = step.only {
@@ -49,7 +55,8 @@ pub async fn follow(conn: &mut Conn, step: Step<'_>, limit: i64) -> Result<Vec<F
 /// # Errors
 /// [`StoreError`] of the statement.
 pub async fn by_rid(conn: &mut Conn, rids: Vec<i64>) -> Result<Vec<Found>, StoreError> {
-    let mut sql = conn.sql("SELECT r.rid, r.rtype, r.id, r.version, r.last_updated, r.body FROM resource r WHERE r.rid");
+    let mut sql =
+        conn.sql("SELECT r.rid, r.rtype, r.id, r.version, r.last_updated, r.body FROM resource r WHERE r.rid");
     sql.in_i64s(rids).text(" AND r.live = 1 ORDER BY r.rid");
     found(conn, &sql).await
 }
@@ -58,9 +65,19 @@ pub async fn by_rid(conn: &mut Conn, rids: Vec<i64>) -> Result<Vec<Found>, Store
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
-pub async fn after(conn: &mut Conn, resource_type: ResourceType, rid: i64, limit: i64) -> Result<Vec<Found>, StoreError> {
-    let mut sql = conn.sql("SELECT r.rid, r.rtype, r.id, r.version, r.last_updated, r.body FROM resource r WHERE r.rtype = ");
-    sql.i16(resource_type.code()).text(" AND r.live = 1 AND r.rid > ").i64(rid).text(" ORDER BY r.rid LIMIT ").i64(limit);
+pub async fn after(
+    conn: &mut Conn,
+    resource_type: ResourceType,
+    rid: i64,
+    limit: i64,
+) -> Result<Vec<Found>, StoreError> {
+    let mut sql =
+        conn.sql("SELECT r.rid, r.rtype, r.id, r.version, r.last_updated, r.body FROM resource r WHERE r.rtype = ");
+    sql.i16(resource_type.code())
+        .text(" AND r.live = 1 AND r.rid > ")
+        .i64(rid)
+        .text(" ORDER BY r.rid LIMIT ")
+        .i64(limit);
     found(conn, &sql).await
 }
 

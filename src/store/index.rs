@@ -28,7 +28,8 @@ const REFERENCE: Table = Table { name: "index_reference", columns: &["param", "t
 const URI: Table = Table { name: "index_uri", columns: &["param", "value", "rid"], key: 3 };
 const POSITION: Table = Table { name: "index_position", columns: &["param", "cell", "rid", "x", "y", "z"], key: 3 };
 const QUANTITY: Table = Table { name: "index_quantity", columns: &["param", "value", "rid", "system", "code"], key: 5 };
-const COMPOSITE: Table = Table { name: "index_composite", columns: &["param", "code", "rid", "system", "lo", "hi"], key: 6 };
+const COMPOSITE: Table =
+    Table { name: "index_composite", columns: &["param", "code", "rid", "system", "lo", "hi"], key: 6 };
 
 type Row = Vec<Bind>;
 
@@ -49,9 +50,21 @@ impl IndexChange {
     /// Adds the entries of the resource with this row id. `targets` knows the row ids of all that is referred to.
     pub(super) fn push(&mut self, rid: i64, entries: IndexEntries, targets: &HashMap<Target, i64>) {
         let rid = Bind::I64(rid);
-        self.tokens.extend(entries.tokens.into_iter().map(|e| vec![Bind::I32(e.param), Bind::Text(e.code), rid.clone(), Bind::I64(e.system)]));
-        self.strings.extend(entries.strings.into_iter().map(|e| vec![Bind::I32(e.param), Bind::Text(e.folded), rid.clone(), Bind::Text(e.exact)]));
-        self.dates.extend(entries.dates.into_iter().map(|e| vec![Bind::I32(e.param), Bind::I64(e.lo), Bind::I64(e.hi), rid.clone()]));
+        self.tokens.extend(
+            entries
+                .tokens
+                .into_iter()
+                .map(|e| vec![Bind::I32(e.param), Bind::Text(e.code), rid.clone(), Bind::I64(e.system)]),
+        );
+        self.strings.extend(
+            entries
+                .strings
+                .into_iter()
+                .map(|e| vec![Bind::I32(e.param), Bind::Text(e.folded), rid.clone(), Bind::Text(e.exact)]),
+        );
+        self.dates.extend(
+            entries.dates.into_iter().map(|e| vec![Bind::I32(e.param), Bind::I64(e.lo), Bind::I64(e.hi), rid.clone()]),
+        );
         self.references.extend(
             entries
                 .references
@@ -67,7 +80,14 @@ impl IndexChange {
             vec![Bind::I32(e.param), Bind::F64(e.value), rid.clone(), Bind::I64(e.system), Bind::Text(e.code)]
         }));
         self.composites.extend(entries.composites.into_iter().map(|e| {
-            vec![Bind::I32(e.param), Bind::Text(e.code), rid.clone(), Bind::I64(e.system), Bind::I64(e.lo), Bind::I64(e.hi)]
+            vec![
+                Bind::I32(e.param),
+                Bind::Text(e.code),
+                rid.clone(),
+                Bind::I64(e.system),
+                Bind::I64(e.lo),
+                Bind::I64(e.hi),
+            ]
         }));
     }
 
@@ -99,7 +119,9 @@ impl IndexChange {
                         }
                     }
                 }
-                Dialect::Postgres => statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.insert_postgres(rows))),
+                Dialect::Postgres => {
+                    statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.insert_postgres(rows)))
+                }
             }
         }
         conn.execute_all(&statements).await
@@ -115,7 +137,9 @@ impl IndexChange {
                         conn.execute(&table.delete_sqlite(row)).await?;
                     }
                 }
-                Dialect::Postgres => statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.delete_postgres(rows))),
+                Dialect::Postgres => {
+                    statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.delete_postgres(rows)))
+                }
             }
         }
         conn.execute_all(&statements).await
@@ -183,9 +207,15 @@ fn arrays(sql: &mut Sql, rows: &[Row], columns: usize) {
         }
         let values = || rows.iter().filter_map(|row| row.get(column));
         let bind = match values().next() {
-            Some(Bind::I32(_)) => Bind::I32s(values().filter_map(|v| if let Bind::I32(v) = v { Some(*v) } else { None }).collect()),
-            Some(Bind::F64(_)) => Bind::F64s(values().filter_map(|v| if let Bind::F64(v) = v { Some(*v) } else { None }).collect()),
-            Some(Bind::Text(_)) => Bind::Texts(values().filter_map(|v| if let Bind::Text(v) = v { Some(v.clone()) } else { None }).collect()),
+            Some(Bind::I32(_)) => {
+                Bind::I32s(values().filter_map(|v| if let Bind::I32(v) = v { Some(*v) } else { None }).collect())
+            }
+            Some(Bind::F64(_)) => {
+                Bind::F64s(values().filter_map(|v| if let Bind::F64(v) = v { Some(*v) } else { None }).collect())
+            }
+            Some(Bind::Text(_)) => Bind::Texts(
+                values().filter_map(|v| if let Bind::Text(v) = v { Some(v.clone()) } else { None }).collect(),
+            ),
             _ => Bind::I64s(values().filter_map(|v| if let Bind::I64(v) = v { Some(*v) } else { None }).collect()),
         };
         sql.bind(bind);

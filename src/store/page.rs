@@ -55,9 +55,15 @@ pub struct After {
 ///
 /// # Errors
 /// [`StoreError`] of the statements; [`StoreError::TimeLimit`] when it takes too long.
-pub async fn page(conn: &mut Conn, parts: &[TypeQuery], after: Option<&After>, limit: i64) -> Result<Vec<Found>, StoreError> {
+pub async fn page(
+    conn: &mut Conn,
+    parts: &[TypeQuery],
+    after: Option<&After>,
+    limit: i64,
+) -> Result<Vec<Found>, StoreError> {
     let keys = parts.first().map_or(0, |part| part.sort.len());
-    let mut sql = conn.sql("SELECT p.rid, r.rtype, r.id, r.version, r.last_updated, r.body, p.k0, p.k1, p.k2, p.k3 FROM (");
+    let mut sql =
+        conn.sql("SELECT p.rid, r.rtype, r.id, r.version, r.last_updated, r.body, p.k0, p.k1, p.k2, p.k3 FROM (");
     for (n, part) in parts.iter().enumerate() {
         if n > 0 {
             sql.text(" UNION ALL ");
@@ -75,7 +81,8 @@ pub async fn page(conn: &mut Conn, parts: &[TypeQuery], after: Option<&After>, l
     type Row = ((i64, i16, String, i64, i64, String), (Option<String>, Option<String>, Option<String>, Option<String>));
     let rows = conn.rows::<Types, Row>(&sql).await?;
     let found = rows.into_iter().filter_map(|((rid, rtype, id, version, at, body), (k0, k1, k2, k3))| {
-        let keys = [k0, k1, k2, k3].into_iter().take(keys).map(|key| key.map_or(KeyValue::None, KeyValue::Text)).collect();
+        let keys =
+            [k0, k1, k2, k3].into_iter().take(keys).map(|key| key.map_or(KeyValue::None, KeyValue::Text)).collect();
         let resource_type = ResourceType::from_code(rtype)?;
         Some(Found { rid, resource_type, id, version, last_updated: Instant(at), body, keys })
     });
@@ -165,8 +172,11 @@ async fn plan<'q>(
         Dialect::Postgres => part.filters.iter().position(|filter| predicates.drive(filter).is_some()),
         Dialect::Sqlite => sqlite_driver(conn, predicates, part, is_in_order).await?,
     };
-    let candidates = driver.and_then(|at| predicates.drive(part.filters.get(at)?)).unwrap_or_else(|| predicates.scan(part.resource_type));
-    let probes = part.filters.iter().enumerate().filter(|(at, _)| Some(*at) != driver).map(|(_, filter)| filter).collect();
+    let candidates = driver
+        .and_then(|at| predicates.drive(part.filters.get(at)?))
+        .unwrap_or_else(|| predicates.scan(part.resource_type));
+    let probes =
+        part.filters.iter().enumerate().filter(|(at, _)| Some(*at) != driver).map(|(_, filter)| filter).collect();
     Ok((candidates, probes))
 }
 
@@ -195,7 +205,9 @@ async fn sqlite_driver(
         }
     }
     Ok(match best {
-        Some((_, fewest)) if fewest >= BROAD && is_in_order => drives.iter().find(|(_, filter, _)| comes_in_order(filter)).map(|(at, ..)| *at),
+        Some((_, fewest)) if fewest >= BROAD && is_in_order => {
+            drives.iter().find(|(_, filter, _)| comes_in_order(filter)).map(|(at, ..)| *at)
+        }
         Some((at, _)) => Some(at),
         None => None,
     })
@@ -217,7 +229,8 @@ thread_local! {
 /// How many rows a drive yields, up to [`BROAD`]; remembered for a while.
 async fn counted(conn: &mut Conn, drive: &Sql) -> Result<i64, StoreError> {
     let key = drive.fingerprint();
-    let known = COUNTS.with_borrow(|counts| counts.get(&key).filter(|(at, _)| at.elapsed() < COUNT_AGE).map(|(_, n)| *n));
+    let known =
+        COUNTS.with_borrow(|counts| counts.get(&key).filter(|(at, _)| at.elapsed() < COUNT_AGE).map(|(_, n)| *n));
     if let Some(known) = known {
         return Ok(known);
     }
@@ -257,11 +270,14 @@ fn key_expression(sql: &mut Sql, key: &SortKey) {
 
 fn param_key(sql: &mut Sql, param: &SearchParam, descending: bool, first: &'static str) {
     let text = |sql: &mut Sql, column: &str, table: &str| {
-        sql.made(format!("(SELECT {first}(k.{column}) FROM {table} k WHERE k.rid = c.rid AND k.param = ")).i32(param.id).text(")");
+        sql.made(format!("(SELECT {first}(k.{column}) FROM {table} k WHERE k.rid = c.rid AND k.param = "))
+            .i32(param.id)
+            .text(")");
     };
     match param.kind {
         ParamKind::String => {
-            sql.made(format!("(SELECT {first}(k.value) FROM index_string k WHERE k.rid = c.rid AND k.param = ")).i32(param.id);
+            sql.made(format!("(SELECT {first}(k.value) FROM index_string k WHERE k.rid = c.rid AND k.param = "))
+                .i32(param.id);
             sql.text(" AND k.exact <> ").str(PART).text(")");
         }
         ParamKind::Token => text(sql, "code", "index_token"),
@@ -317,7 +333,9 @@ fn after_condition(sql: &mut Sql, sort: &[SortKey], after: &After) {
         match after.keys.get(n) {
             Some(KeyValue::Text(value)) => {
                 let beyond = if key.descending { "<" } else { ">" };
-                sql.made(format!("s.k{n} {beyond} ")).str(value.as_str()).made(format!(" OR s.k{n} IS NULL OR (s.k{n} = "));
+                sql.made(format!("s.k{n} {beyond} "))
+                    .str(value.as_str())
+                    .made(format!(" OR s.k{n} IS NULL OR (s.k{n} = "));
                 sql.str(value.as_str()).text(" AND (");
             }
             _ => {

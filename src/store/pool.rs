@@ -43,7 +43,12 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Waits for a free connection, at most as long as a search may take.
-    pub(super) async fn lease(store: u64, database: &Database, limit_ms: u64, limits: &Limits) -> Result<Lease, StoreError> {
+    pub(super) async fn lease(
+        store: u64,
+        database: &Database,
+        limit_ms: u64,
+        limits: &Limits,
+    ) -> Result<Lease, StoreError> {
         let pool = POOLS.with_borrow_mut(|pools| {
             Rc::clone(pools.entry(store).or_insert_with(|| {
                 let free = std::sync::Arc::new(Semaphore::new(limits.readers.max(1)));

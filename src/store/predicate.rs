@@ -58,7 +58,9 @@ impl Predicates {
                     if n > 0 {
                         sql.text(" UNION ALL SELECT ");
                     }
-                    sql.made(format!("{t}.rid AS rid FROM {table} {t} WHERE {t}.param = ")).i32(id).text(self.dialect.go_on());
+                    sql.made(format!("{t}.rid AS rid FROM {table} {t} WHERE {t}.param = "))
+                        .i32(id)
+                        .text(self.dialect.go_on());
                 }
             }
             Filter::Chain { param, target, inner } => {
@@ -76,7 +78,8 @@ impl Predicates {
                 let from = self.drive_or_scan(param.base, inner);
                 let i = self.alias();
                 sql.made(format!("{t}.target AS rid FROM (")).append(from);
-                sql.made(format!(") {i} CROSS JOIN index_reference {t} WHERE {t}.rid = {i}.rid AND {t}.param = ")).i32(param.id);
+                sql.made(format!(") {i} CROSS JOIN index_reference {t} WHERE {t}.rid = {i}.rid AND {t}.param = "))
+                    .i32(param.id);
                 sql.text(self.dialect.go_on());
             }
         }
@@ -117,7 +120,9 @@ impl Predicates {
             Test::Reference(references) => {
                 let (here, elsewhere) = split(references);
                 if !here.is_empty() {
-                    sql.made(format!("{t}.rid AS rid FROM index_reference {t} WHERE {t}.param = ")).i32(param.id).text(" AND (");
+                    sql.made(format!("{t}.rid AS rid FROM index_reference {t} WHERE {t}.param = "))
+                        .i32(param.id)
+                        .text(" AND (");
                     self.targets(sql, t, param, &here);
                     sql.text(")").text(self.dialect.go_on());
                 }
@@ -145,12 +150,15 @@ impl Predicates {
                 let ranges = serde_json::json!(cells).to_string();
                 sql.made(format!("{t}.rid AS rid FROM json_each(")).str(ranges);
                 sql.made(format!(") c CROSS JOIN index_position {t} WHERE {t}.param = ")).i32(param.id);
-                sql.made(format!(" AND {t}.cell BETWEEN json_extract(c.value, '$[0]') AND json_extract(c.value, '$[1]') AND "));
+                sql.made(format!(
+                    " AND {t}.cell BETWEEN json_extract(c.value, '$[0]') AND json_extract(c.value, '$[1]') AND "
+                ));
             }
             Dialect::Postgres => {
                 let (from, to): (Vec<i32>, Vec<i32>) = cells.into_iter().unzip();
                 sql.made(format!("{t}.rid AS rid FROM unnest(")).bind(super::sql::Bind::I32s(from)).text(", ");
-                sql.bind(super::sql::Bind::I32s(to)).made(format!(") AS c(lo, hi) JOIN index_position {t} ON {t}.param = "));
+                sql.bind(super::sql::Bind::I32s(to))
+                    .made(format!(") AS c(lo, hi) JOIN index_position {t} ON {t}.param = "));
                 sql.i32(param.id).made(format!(" AND {t}.cell BETWEEN c.lo AND c.hi WHERE "));
             }
         }
@@ -188,19 +196,25 @@ impl Predicates {
                         (0, false) => "(",
                         (_, false) => " OR ",
                     });
-                    sql.made(format!("EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = ")).i32(id).text(")");
+                    sql.made(format!("EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                        .i32(id)
+                        .text(")");
                 }
                 if !missing {
                     sql.text(")");
                 }
             }
             Filter::Chain { param, target, inner } => {
-                sql.made(format!("EXISTS (SELECT 1 FROM index_reference {t} WHERE {t}.rid = {rid} AND {t}.param = ")).i32(param.id);
+                sql.made(format!("EXISTS (SELECT 1 FROM index_reference {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                    .i32(param.id);
                 self.probe_next(&mut sql, *target, inner, &format!("{t}.target"));
                 sql.text(")");
             }
             Filter::Has { param, inner } => {
-                sql.made(format!("EXISTS (SELECT 1 FROM index_reference {t} WHERE {t}.target = {rid} AND {t}.param = ")).i32(param.id);
+                sql.made(format!(
+                    "EXISTS (SELECT 1 FROM index_reference {t} WHERE {t}.target = {rid} AND {t}.param = "
+                ))
+                .i32(param.id);
                 self.probe_next(&mut sql, param.base, inner, &format!("{t}.rid"));
                 sql.text(")");
             }
@@ -213,7 +227,10 @@ impl Predicates {
     fn probe_next(&mut self, sql: &mut Sql, base: ResourceType, inner: &Filter, rid: &str) {
         if matches!(
             inner,
-            Filter::Not { .. } | Filter::Missing { missing: true, .. } | Filter::Has { .. } | Filter::LastUpdated { .. }
+            Filter::Not { .. }
+                | Filter::Missing { missing: true, .. }
+                | Filter::Has { .. }
+                | Filter::LastUpdated { .. }
         ) {
             self.live(sql, base, rid);
         }
@@ -225,13 +242,17 @@ impl Predicates {
     /// ` AND …`: a live resource of this type.
     fn live(&mut self, sql: &mut Sql, base: ResourceType, rid: &str) {
         let t = self.alias();
-        sql.made(format!(" AND EXISTS (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1 AND {t}.rtype = "));
+        sql.made(format!(
+            " AND EXISTS (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1 AND {t}.rtype = "
+        ));
         sql.i16(base.code()).text(")");
     }
 
     fn probe_value(&mut self, sql: &mut Sql, t: &str, rid: &str, param: &SearchParam, test: &Test) {
         let exists = |sql: &mut Sql, table: &str, id: i32| {
-            sql.made(format!("EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = ")).i32(id).text(" AND (");
+            sql.made(format!("EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                .i32(id)
+                .text(" AND (");
         };
         match test {
             Test::Near(near) => {
@@ -290,7 +311,9 @@ impl Predicates {
             or = " OR ";
         }
         for (target, is_below) in trees {
-            sql.text(or).made(format!("{t}.target IN (WITH RECURSIVE tree(rid) AS (SELECT n.rid FROM resource n WHERE n.rtype = "));
+            sql.text(or).made(format!(
+                "{t}.target IN (WITH RECURSIVE tree(rid) AS (SELECT n.rid FROM resource n WHERE n.rtype = "
+            ));
             sql.i16(target.resource_type.code()).text(" AND n.id = ").str(target.id.as_str()).text(" UNION ");
             if is_below {
                 sql.text("SELECT x.rid FROM tree JOIN index_reference x ON x.target = tree.rid AND x.param = ");

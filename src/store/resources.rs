@@ -61,11 +61,18 @@ pub async fn lock(conn: &mut Conn, targets: &[Target]) -> Result<HashMap<Target,
         }
         return Ok(found);
     }
-    let mut select = conn.sql("SELECT r.rtype, r.id, r.rid, r.version, r.last_updated, r.body FROM resource r JOIN unnest(");
+    let mut select =
+        conn.sql("SELECT r.rtype, r.id, r.rid, r.version, r.last_updated, r.body FROM resource r JOIN unnest(");
     let (types, ids) = names(targets);
-    select.bind(types).text(", ").bind(ids).text(") AS n(rtype, id) ON r.rtype = n.rtype AND r.id = n.id ORDER BY r.rid FOR UPDATE OF r");
+    select
+        .bind(types)
+        .text(", ")
+        .bind(ids)
+        .text(") AS n(rtype, id) ON r.rtype = n.rtype AND r.id = n.id ORDER BY r.rid FOR UPDATE OF r");
     type Types = (st::SmallInt, st::Text, st::BigInt, st::BigInt, st::BigInt, st::Nullable<st::Text>);
-    for (code, id, rid, version, at, body) in conn.rows::<Types, (i16, String, i64, i64, i64, Option<String>)>(&select).await? {
+    for (code, id, rid, version, at, body) in
+        conn.rows::<Types, (i16, String, i64, i64, i64, Option<String>)>(&select).await?
+    {
         if let Some(resource_type) = ResourceType::from_code(code) {
             found.insert(Target { resource_type, id }, current((rid, version, at, body)));
         }
@@ -108,7 +115,9 @@ pub async fn identify(conn: &mut Conn, targets: &[Target]) -> Result<HashMap<Tar
     find_rids(conn, &sorted, &mut rids).await?;
     sorted.retain(|target| !rids.contains_key(target));
     if !sorted.is_empty() {
-        let mut insert = conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated) SELECT n.rtype, n.id, 0, 0, 0 FROM unnest(");
+        let mut insert = conn.sql(
+            "INSERT INTO resource (rtype, id, version, live, last_updated) SELECT n.rtype, n.id, 0, 0, 0 FROM unnest(",
+        );
         let (types, ids) = names(&sorted);
         insert.bind(types).text(", ").bind(ids).text(") AS n(rtype, id) ON CONFLICT (rtype, id) DO NOTHING");
         conn.execute(&insert).await?;
@@ -167,8 +176,16 @@ pub async fn missing(conn: &mut Conn, targets: &[Target]) -> Result<Vec<Target>,
 pub async fn referrers(conn: &mut Conn, rid: i64, params: &[i32], limit: i64) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     for param in params {
-        let mut select = conn.sql("SELECT r.rtype, r.id FROM index_reference x JOIN resource r ON r.rid = x.rid WHERE x.param = ");
-        select.i32(*param).text(" AND x.target = ").i64(rid).text(" AND r.live = 1 AND r.rid <> ").i64(rid).text(" LIMIT ").i64(limit);
+        let mut select =
+            conn.sql("SELECT r.rtype, r.id FROM index_reference x JOIN resource r ON r.rid = x.rid WHERE x.param = ");
+        select
+            .i32(*param)
+            .text(" AND x.target = ")
+            .i64(rid)
+            .text(" AND r.live = 1 AND r.rid <> ")
+            .i64(rid)
+            .text(" LIMIT ")
+            .i64(limit);
         for (code, id) in conn.rows::<(st::SmallInt, st::Text), (i16, String)>(&select).await? {
             if let Some(resource_type) = ResourceType::from_code(code) {
                 names.push(format!("{resource_type}/{id}"));
@@ -188,6 +205,7 @@ pub(super) fn compress(body: &str) -> Result<Vec<u8>, StoreError> {
 
 /// The body of an older version.
 pub(super) fn decompress(body: &[u8]) -> Result<String, StoreError> {
-    let plain = zstd::stream::decode_all(body).map_err(|error| StoreError::Corrupt(format!("decompressing: {error}")))?;
+    let plain =
+        zstd::stream::decode_all(body).map_err(|error| StoreError::Corrupt(format!("decompressing: {error}")))?;
     String::from_utf8(plain).map_err(|error| StoreError::Corrupt(format!("decompressing: {error}")))
 }

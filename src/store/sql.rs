@@ -191,7 +191,12 @@ impl QueryFragment<Sqlite> for Sql {
             Bind::Bytes(value) => out.push_bind_param::<st::Binary, _>(value),
             Bind::NullableBytes(value) => out.push_bind_param::<st::Nullable<st::Binary>, _>(value),
             Bind::NullableText(value) => out.push_bind_param::<st::Nullable<st::Text>, _>(value),
-            Bind::I16s(_) | Bind::I32s(_) | Bind::I64s(_) | Bind::F64s(_) | Bind::Texts(_) | Bind::NullableTexts(_)
+            Bind::I16s(_)
+            | Bind::I32s(_)
+            | Bind::I64s(_)
+            | Bind::F64s(_)
+            | Bind::Texts(_)
+            | Bind::NullableTexts(_)
             | Bind::NullableBytesList(_) => no_arrays(),
         })
     }

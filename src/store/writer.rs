@@ -146,7 +146,9 @@ fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>) 
             unit.finish(if committed {
                 Ok(())
             } else {
-                Err(error.take().unwrap_or_else(|| StoreError::unavailable("the writes of this moment were rolled back")))
+                Err(error
+                    .take()
+                    .unwrap_or_else(|| StoreError::unavailable("the writes of this moment were rolled back")))
             });
         }
     }

@@ -95,7 +95,10 @@ fn the_files_are_what_the_server_declares() {
         let found = fs::read_to_string(folder().join(name)).unwrap_or_default();
         assert!(found == *content, "conformance/{name} is not what the server declares; {again}");
     }
-    let names = fs::read_dir(folder()).expect("conformance/").filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
+    let names = fs::read_dir(folder())
+        .expect("conformance/")
+        .filter_map(Result::ok)
+        .filter_map(|file| file.file_name().into_string().ok());
     for name in names.filter(|name| name != README) {
         assert!(expected.contains_key(&name), "conformance/{name} is nothing that the server declares; remove it");
     }
@@ -106,7 +109,11 @@ fn every_own_parameter_that_the_statement_names_has_its_file() {
     let files = expected();
     let statement: Value = serde_json::from_str(&files["CapabilityStatement-plumbline.json"]).expect("JSON");
     let resources = statement["rest"][0]["resource"].as_array().expect("resources");
-    let declared = resources.iter().filter_map(|resource| resource["searchParam"].as_array()).flatten().map(|param| text(param, "definition"));
+    let declared = resources
+        .iter()
+        .filter_map(|resource| resource["searchParam"].as_array())
+        .flatten()
+        .map(|param| text(param, "definition"));
     let own: Vec<&str> = declared.filter_map(|url| url.strip_prefix(OWN)).collect();
     assert!(!own.is_empty());
     for name in own {

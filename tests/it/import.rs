@@ -37,7 +37,8 @@ impl Directory {
         settings.data = folder.path().join("data");
         settings.database_url = None;
         change(&mut settings);
-        let store = Store::open(&settings.database_url(), plumbline::app::store_limits(&settings)).await.expect("store");
+        let store =
+            Store::open(&settings.database_url(), plumbline::app::store_limits(&settings)).await.expect("store");
         let app = App::new(store, settings, vec!["http://127.0.0.1:8080/fhir".into()]).await.expect("app");
         Self { app, folder }
     }

@@ -71,7 +71,9 @@ fn modules_use_only_what_stands_above_them() {
         seen.insert(module.clone());
         let text = fs::read_to_string(file).expect("a source in UTF-8");
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            for used in names_after(line, "crate::").filter(|used| modules.contains(used) && *used != module && !allowed.contains(used)) {
+            for used in names_after(line, "crate::")
+                .filter(|used| modules.contains(used) && *used != module && !allowed.contains(used))
+            {
                 wrong.push(format!("{path}:{}: {module} uses {used}", number + 1));
             }
             for (name, homes) in CRATES {

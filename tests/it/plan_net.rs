@@ -11,7 +11,9 @@ use crate::harness::{Server, on_both};
 fn package() -> Option<PathBuf> {
     let package = std::env::var_os("PLAN_NET_PACKAGE").map(PathBuf::from);
     if package.is_none() {
-        eprintln!("skipped: PLAN_NET_PACKAGE does not name the official package (npm pack hl7.fhir.us.davinci-pdex-plan-net@1.2.0)");
+        eprintln!(
+            "skipped: PLAN_NET_PACKAGE does not name the official package (npm pack hl7.fhir.us.davinci-pdex-plan-net@1.2.0)"
+        );
     }
     package
 }

@@ -99,6 +99,9 @@ fn read(parameters: &Value) -> Result<Vec<Operation<'_>>, FhirError> {
     if parameters.get("resourceType").and_then(Value::as_str) != Some("Parameters") {
         return Err(FhirError::malformed("A FHIRPath Patch is a Parameters resource."));
     }
+    if parameters.get("parameter").is_some_and(|list| !list.is_array()) {
+        return Err(FhirError::malformed("Parameters.parameter is a list.").at("Parameters.parameter"));
+    }
     let all = items(parameters, "parameter");
     check_count(all.len())?;
     let read = |(n, parameter)| {

@@ -71,10 +71,7 @@ fn ids_and_extensions_of_simple_values() {
         "_birthDate": {"extension": extension},
     }));
     assert!(xml.contains("<active id=\"b1\" value=\"true\"/>"), "{xml}");
-    assert!(
-        xml.contains("<given><extension url=\"http://example.org/e\"><valueBoolean value=\"false\"/>"),
-        "{xml}"
-    );
+    assert!(xml.contains("<given><extension url=\"http://example.org/e\"><valueBoolean value=\"false\"/>"), "{xml}");
 }
 
 #[test]
@@ -293,10 +290,7 @@ fn what_is_not_fhir() {
 fn a_fault_has_a_line_and_a_place() {
     let error =
         read("\n<contained><Location><name value=\"x\"/>\n<mode value=\" \"/></Location></contained>").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "The XML cannot be read: the attribute 'value' is empty (line 3). (Location.mode)"
-    );
+    assert_eq!(error.to_string(), "The XML cannot be read: the attribute 'value' is empty (line 3). (Location.mode)");
 }
 
 #[test]

@@ -16,7 +16,11 @@ pub(super) fn unwritable(why: &str) -> FhirError {
 
 /// One JSON object as fhirbolt's element: `x` and `_x` joined, attributes as primitives, everything else as elements.
 /// All values are text, for that is what they are in XML. Nothing is made a list that was none.
-pub(super) fn object_to_element(object: &Map<String, Value>, within: &str, depth: usize) -> Result<R4Element, FhirError> {
+pub(super) fn object_to_element(
+    object: &Map<String, Value>,
+    within: &str,
+    depth: usize,
+) -> Result<R4Element, FhirError> {
     let depth = depth.checked_sub(1).ok_or_else(|| unwritable("it is nested too deeply"))?;
     let is_resource = is_resource_object(object, within);
     let mut element = R4Element::with_capacity(object.len());

@@ -90,7 +90,8 @@ impl Server {
         let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let file = format!("sqlite:{}", self.data.path().join("plumbline.db").display());
         let url = self.database_url().unwrap_or(&file);
-        let settings: Vec<(&str, &str)> = own.chain(settings.iter().copied()).chain([("PLUMBLINE_DATABASE_URL", url)]).collect();
+        let settings: Vec<(&str, &str)> =
+            own.chain(settings.iter().copied()).chain([("PLUMBLINE_DATABASE_URL", url)]).collect();
         Self::start(&settings, None)
     }
 
@@ -115,8 +116,11 @@ impl Server {
     /// Starts it again, on another port.
     pub fn restart(&mut self) {
         self.kill();
-        let mut process =
-            self.command(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().expect("the server starts");
+        let mut process = self
+            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
         let mut output = BufReader::new(process.stdout.take().expect("its output"));
         let mut first = String::new();
         output.read_line(&mut first).expect("its first line");
@@ -204,7 +208,9 @@ impl Answer {
 
     /// `Type/id` of the resources of a searchset with this mode, sorted.
     pub fn names(&self, mode: &str) -> Vec<String> {
-        let name = |resource: &&Value| format!("{}/{}", resource["resourceType"].as_str().unwrap_or("?"), resource["id"].as_str().unwrap_or("?"));
+        let name = |resource: &&Value| {
+            format!("{}/{}", resource["resourceType"].as_str().unwrap_or("?"), resource["id"].as_str().unwrap_or("?"))
+        };
         let mut names: Vec<String> = self.entries(mode).iter().map(name).collect();
         names.sort();
         names

@@ -37,7 +37,10 @@ impl Database {
             return None;
         };
         let name = format!("plumbline_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
-        assert!(psql(server, &format!("CREATE DATABASE {name} TEMPLATE template0")), "a database can be created on {server}");
+        assert!(
+            psql(server, &format!("CREATE DATABASE {name} TEMPLATE template0")),
+            "a database can be created on {server}"
+        );
         let (rest, _) = server.rsplit_once('/').expect("the URL ends in a database");
         Some(Self { url: format!("{rest}/{name}"), name })
     }
@@ -59,7 +62,10 @@ pub fn maintenance(url: &str) -> String {
 
 /// The rows that a statement gives, as `psql -At` prints them.
 pub fn ask(url: &str, statement: &str) -> String {
-    let done = Command::new("psql").args(["-q", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, url]).stdin(Stdio::null()).output();
+    let done = Command::new("psql")
+        .args(["-q", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, url])
+        .stdin(Stdio::null())
+        .output();
     let output = done.expect("psql runs");
     assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -67,7 +73,10 @@ pub fn ask(url: &str, statement: &str) -> String {
 
 /// Executes a statement; false, with a note, when it fails.
 fn psql(url: &str, statement: &str) -> bool {
-    let done = Command::new("psql").args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-c", statement, url]).stdin(Stdio::null()).output();
+    let done = Command::new("psql")
+        .args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-c", statement, url])
+        .stdin(Stdio::null())
+        .output();
     match done {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
@@ -136,7 +145,9 @@ impl Cluster {
         keeper.stdin.as_mut()?.flush().ok()?;
         let url = format!("postgres://plumbline@127.0.0.1:{port}/postgres");
         let is_up = || {
-            let ready = Command::new(programs.join("pg_isready")).args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &port.to_string()]).status();
+            let ready = Command::new(programs.join("pg_isready"))
+                .args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &port.to_string()])
+                .status();
             ready.is_ok_and(|status| status.success())
         };
         // pg_isready itself waits up to a second for an answer; a refused connection comes back at once.
@@ -160,10 +171,15 @@ fn programs() -> Option<PathBuf> {
         .find(|initdb| initdb.is_file())
         .and_then(|initdb| initdb.canonicalize().ok());
     let debian = || {
-        let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        let mut versions: Vec<PathBuf> =
+            std::fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok).map(|entry| entry.path()).collect();
         versions.sort();
         versions.into_iter().rev().map(|version| version.join("bin/initdb")).find(|initdb| initdb.is_file())
     };
     // The server stands beside initdb, which may be found through a link.
-    [on_path, debian()].into_iter().flatten().filter_map(|initdb| Some(initdb.parent()?.to_owned())).find(|folder| folder.join("postgres").is_file())
+    [on_path, debian()]
+        .into_iter()
+        .flatten()
+        .filter_map(|initdb| Some(initdb.parent()?.to_owned()))
+        .find(|folder| folder.join("postgres").is_file())
 }

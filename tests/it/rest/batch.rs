@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
-use super::{assert_refused, bundle, call, entry, location, organization, organization_as, send, statuses, stored, versions_of_all};
+use super::{
+    assert_refused, bundle, call, entry, location, organization, organization_as, send, statuses, stored,
+    versions_of_all,
+};
 use crate::harness::{Answer, Server, on_both};
 
 fn batch(server: &Server, entries: &[Value]) -> Answer {

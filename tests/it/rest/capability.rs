@@ -33,7 +33,10 @@ fn plausible(param: &Value, facts: &[Value], types: &[&str]) -> String {
         "number" | "quantity" => "5".into(),
         "uri" => "http://test.example/x".into(),
         "reference" => {
-            let fact = facts.iter().find(|fact| fact["url"] == param["definition"]).unwrap_or_else(|| panic!("a fact for {param}"));
+            let fact = facts
+                .iter()
+                .find(|fact| fact["url"] == param["definition"])
+                .unwrap_or_else(|| panic!("a fact for {param}"));
             let target = list(fact, "target").iter().filter_map(Value::as_str).find(|target| types.contains(target));
             format!("{}/x", target.unwrap_or("Organization"))
         }

@@ -2,7 +2,9 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::{assert_refused, created, id, organization, organization_as, send, send_json, stored, version, versions_of_all};
+use super::{
+    assert_refused, created, id, organization, organization_as, send, send_json, stored, version, versions_of_all,
+};
 use crate::harness::{Answer, Server, on_both};
 
 const JSON_PATCH: &str = "application/json-patch+json";

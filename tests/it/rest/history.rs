@@ -8,7 +8,12 @@ fn calls(history: &Answer) -> Vec<(String, String, String)> {
     assert_eq!((history.status, &history.body["type"]), (200, &json!("history")), "{history}");
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text: {history}")).to_owned();
     let entries = history.body["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
-    entries.iter().map(|entry| (text(&entry["request"]["method"]), text(&entry["request"]["url"]), text(&entry["response"]["etag"]))).collect()
+    entries
+        .iter()
+        .map(|entry| {
+            (text(&entry["request"]["method"]), text(&entry["request"]["url"]), text(&entry["response"]["etag"]))
+        })
+        .collect()
 }
 
 fn versions(history: &Answer) -> Vec<String> {

@@ -40,7 +40,8 @@ fn created(server: &Server, resource: &Value) -> String {
 
 /// Stores a resource under its id.
 fn stored(server: &Server, resource: &Value) -> Answer {
-    let url = format!("{}/{}", resource["resourceType"].as_str().expect("a type"), resource["id"].as_str().expect("an id"));
+    let url =
+        format!("{}/{}", resource["resourceType"].as_str().expect("a type"), resource["id"].as_str().expect("an id"));
     let answer = server.put(&url, resource);
     assert!(matches!(answer.status, 200 | 201), "{answer}");
     answer
@@ -109,12 +110,16 @@ fn entry_as(full_url: &str, method: &str, url: &str, resource: Value) -> Value {
 /// The three digits of each entry's status.
 fn statuses(answer: &Answer) -> Vec<&str> {
     let entries = answer.body["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
-    entries.iter().map(|entry| entry["response"]["status"].as_str().and_then(|status| status.get(..3)).expect("a status")).collect()
+    entries
+        .iter()
+        .map(|entry| entry["response"]["status"].as_str().and_then(|status| status.get(..3)).expect("a status"))
+        .collect()
 }
 
 /// `Type/id` in the location of entry `n`.
 fn location(answer: &Answer, n: usize) -> String {
-    let location = answer.body["entry"][n]["response"]["location"].as_str().unwrap_or_else(|| panic!("a location: {answer}"));
+    let location =
+        answer.body["entry"][n]["response"]["location"].as_str().unwrap_or_else(|| panic!("a location: {answer}"));
     let (name, _version) = location.split_once("/_history/").expect("a location with a version");
     let mut parts = name.rsplit('/');
     let (id, resource_type) = (parts.next().expect("an id"), parts.next().expect("a type"));
@@ -129,5 +134,7 @@ fn http_date(instant: &str) -> String {
 /// The tag of a resource that is only a part of itself.
 fn is_subsetted(resource: &Value) -> bool {
     let tags = resource["meta"]["tag"].as_array().map(Vec::as_slice).unwrap_or_default();
-    tags.iter().any(|tag| tag["code"] == "SUBSETTED" && tag["system"] == "http://terminology.hl7.org/CodeSystem/v3-ObservationValue")
+    tags.iter().any(|tag| {
+        tag["code"] == "SUBSETTED" && tag["system"] == "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+    })
 }

@@ -10,7 +10,13 @@ fn writes(server: &Server, prefer: &str) -> Vec<Answer> {
     vec![
         send_json(server, "POST", "Organization", header, &organization("Acme")),
         send_json(server, "PUT", "Organization/acme", header, &organization_as("acme", &format!("After {prefer}"))),
-        send(server, "PATCH", "Organization/acme", &[("content-type", "application/json-patch+json"), header], r#"[{"op":"replace","path":"/name","value":"Patched"}]"#),
+        send(
+            server,
+            "PATCH",
+            "Organization/acme",
+            &[("content-type", "application/json-patch+json"), header],
+            r#"[{"op":"replace","path":"/name","value":"Patched"}]"#,
+        ),
     ]
 }
 

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_refused, bundle, call, entry, entry_as, organization, organization_as, statuses, stored, version, versions_of_all};
+use super::{
+    assert_refused, bundle, call, entry, entry_as, organization, organization_as, statuses, stored, version,
+    versions_of_all,
+};
 use crate::harness::on_both;
 
 fn location(reference: &str) -> Value {

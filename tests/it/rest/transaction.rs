@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
-use super::{assert_refused, bundle, call, entry, entry_as, location, organization, organization_as, send_json, statuses, stored, version, versions_of_all};
+use super::{
+    assert_refused, bundle, call, entry, entry_as, location, organization, organization_as, send_json, statuses,
+    stored, version, versions_of_all,
+};
 use crate::harness::{Answer, Server, on_both};
 
 const URN: &str = "urn:uuid:7f3c6e0a-2f3b-4f3e-9b1a-0d3f5b1c2a4d";
@@ -44,7 +47,10 @@ fn with(mut entry: Value, name: &str, value: &str) -> Value {
 
 /// All orders of three entries.
 fn orders(entries: &[Value; 3]) -> Vec<Vec<Value>> {
-    [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().map(|order| order.iter().map(|n| entries[*n].clone()).collect()).collect()
+    [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+        .iter()
+        .map(|order| order.iter().map(|n| entries[*n].clone()).collect())
+        .collect()
 }
 
 on_both! {

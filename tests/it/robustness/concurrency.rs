@@ -39,7 +39,10 @@ fn put_if(server: &Server, id: &str, name: &str, version: u64) -> Answer {
 }
 
 fn version(answer: &Answer) -> u64 {
-    answer.body["meta"]["versionId"].as_str().and_then(|version| version.parse().ok()).unwrap_or_else(|| panic!("a version: {answer}"))
+    answer.body["meta"]["versionId"]
+        .as_str()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_else(|| panic!("a version: {answer}"))
 }
 
 /// The versions of a resource, oldest first, with their names.
@@ -51,7 +54,8 @@ fn history(server: &Server, id: &str) -> Vec<(u64, String)> {
         assert_eq!(page.status, 200, "{page}");
         for entry in page.body["entry"].as_array().expect("entries") {
             let resource = &entry["resource"];
-            let version = resource["meta"]["versionId"].as_str().and_then(|version| version.parse().ok()).expect("a version");
+            let version =
+                resource["meta"]["versionId"].as_str().and_then(|version| version.parse().ok()).expect("a version");
             versions.push((version, resource["name"].as_str().expect("a name").to_owned()));
         }
         next = page.link("next");

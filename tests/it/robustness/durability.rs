@@ -21,7 +21,12 @@ type Acknowledged = HashMap<String, u64>;
 
 /// Sends a request; `None` when no whole answer came.
 fn try_send(server: &Server, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
-    let response = server.request(method, path).header("content-type", "application/fhir+json").body(body.to_string()).send().ok()?;
+    let response = server
+        .request(method, path)
+        .header("content-type", "application/fhir+json")
+        .body(body.to_string())
+        .send()
+        .ok()?;
     let status = response.status().as_u16();
     Some((status, serde_json::from_str(&response.text().ok()?).ok()?))
 }
@@ -39,8 +44,18 @@ fn write(server: &Server, name: &str, acknowledged: &Mutex<Acknowledged>, count:
         let entry = |kind: &str| json!({"resource": {"resourceType": kind, "name": marker}, "request": {"method": "POST", "url": kind}});
         let answer = match n % 3 {
             0 => try_send(server, "POST", "Organization", &organization),
-            1 => try_send(server, "PUT", &format!("Organization/{own}"), &json!({"resourceType": "Organization", "id": own, "name": marker})),
-            _ => try_send(server, "POST", "", &json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry("Organization"), entry("Location")]})),
+            1 => try_send(
+                server,
+                "PUT",
+                &format!("Organization/{own}"),
+                &json!({"resourceType": "Organization", "id": own, "name": marker}),
+            ),
+            _ => try_send(
+                server,
+                "POST",
+                "",
+                &json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry("Organization"), entry("Location")]}),
+            ),
         };
         let Some((status, body)) = answer else { return };
         assert!(matches!(status, 200 | 201), "{marker}: {status} {body}");
@@ -52,7 +67,11 @@ fn write(server: &Server, name: &str, acknowledged: &Mutex<Acknowledged>, count:
             Some(entries) => {
                 for entry in entries {
                     let location = entry["response"]["location"].as_str().expect("a location");
-                    let place = location.rsplit("/fhir/").next().and_then(|place| place.split("/_history/").next()).expect("Type/id");
+                    let place = location
+                        .rsplit("/fhir/")
+                        .next()
+                        .and_then(|place| place.split("/_history/").next())
+                        .expect("Type/id");
                     acknowledged.insert(place.to_owned(), 1);
                 }
             }
@@ -90,7 +109,10 @@ fn check(server: &Server, acknowledged: &Acknowledged) {
             let page = server.get(&url);
             assert_eq!(page.status, 200, "{page}");
             for entry in page.body["entry"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                logged.entry(entry["resource"]["id"].as_str().expect("id").to_owned()).or_default().push(version_of(&entry["resource"]));
+                logged
+                    .entry(entry["resource"]["id"].as_str().expect("id").to_owned())
+                    .or_default()
+                    .push(version_of(&entry["resource"]));
             }
             next = page.link("next");
         }
@@ -106,11 +128,19 @@ fn check(server: &Server, acknowledged: &Acknowledged) {
     for name in names.get("Location").into_iter().flatten() {
         assert!(names["Organization"].contains(name), "half a transaction: {name}");
     }
-    let thirds = names.get("Organization").into_iter().flatten().filter(|name| name.rsplit('-').next().and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n % 3 == 2));
+    let thirds = names
+        .get("Organization")
+        .into_iter()
+        .flatten()
+        .filter(|name| name.rsplit('-').next().and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n % 3 == 2));
     for name in thirds {
         assert!(names["Location"].contains(name), "half a transaction: {name}");
         assert_eq!(server.ids(&format!("Organization?name:exact={name}")).len(), 1, "{name} is found by its name");
-        assert_eq!(server.ids(&format!("Location?name={name}&name:exact={name}")).len(), 1, "{name} is found by its name");
+        assert_eq!(
+            server.ids(&format!("Location?name={name}&name:exact={name}")).len(),
+            1,
+            "{name} is found by its name"
+        );
     }
 }
 
@@ -123,7 +153,9 @@ fn acknowledged_writes_survive(mut server: Server) {
                 let (server, acknowledged, count) = (&server, &acknowledged, &count);
                 scope.spawn(move || write(server, &format!("r{round}w{writer}"), acknowledged, count));
             }
-            until(Duration::from_secs(60), "writes are acknowledged", || count.load(Ordering::Relaxed) >= WRITES_PER_ROUND + 37 * round);
+            until(Duration::from_secs(60), "writes are acknowledged", || {
+                count.load(Ordering::Relaxed) >= WRITES_PER_ROUND + 37 * round
+            });
             server.kill();
         });
         server.restart();
@@ -137,7 +169,11 @@ fn a_start_that_is_killed_does_no_harm(mut server: Server) {
     assert_eq!(put.status, 201, "{put}");
     for _ in 0..5 {
         server.kill();
-        let mut process = server.command(&["serve", "--listen", "127.0.0.1:0"]).stdout(std::process::Stdio::null()).spawn().expect("it starts");
+        let mut process = server
+            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts");
         process.kill().expect("it can be killed");
         process.wait().expect("it ends");
         server.restart();

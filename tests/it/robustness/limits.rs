@@ -54,11 +54,44 @@ fn a_body_may_have_as_many_bytes_as_the_setting_says() {
     let server = small();
     assert_eq!(post(&server, None, organization(BODY_MAX).into_bytes()).status, 201);
     check_refusal(&post(&server, None, organization(BODY_MAX + 1).into_bytes()), &[413], "one byte more");
-    check_refusal(&Answer::of(server.request("PUT", "Organization/a").header("content-type", "application/fhir+json").body(organization(BODY_MAX + 1))), &[413], "PUT");
-    check_refusal(&Answer::of(server.request("PATCH", "Organization/a").header("content-type", "application/json-patch+json").body(organization(BODY_MAX + 1))), &[413], "PATCH");
-    check_refusal(&Answer::of(server.request("POST", "").header("content-type", "application/fhir+xml").body(organization(BODY_MAX + 1))), &[413], "a Bundle");
+    check_refusal(
+        &Answer::of(
+            server
+                .request("PUT", "Organization/a")
+                .header("content-type", "application/fhir+json")
+                .body(organization(BODY_MAX + 1)),
+        ),
+        &[413],
+        "PUT",
+    );
+    check_refusal(
+        &Answer::of(
+            server
+                .request("PATCH", "Organization/a")
+                .header("content-type", "application/json-patch+json")
+                .body(organization(BODY_MAX + 1)),
+        ),
+        &[413],
+        "PATCH",
+    );
+    check_refusal(
+        &Answer::of(
+            server.request("POST", "").header("content-type", "application/fhir+xml").body(organization(BODY_MAX + 1)),
+        ),
+        &[413],
+        "a Bundle",
+    );
     let form = format!("name={}", "x".repeat(BODY_MAX));
-    check_refusal(&Answer::of(server.request("POST", "Organization/_search").header("content-type", "application/x-www-form-urlencoded").body(form)), &[413], "a form");
+    check_refusal(
+        &Answer::of(
+            server
+                .request("POST", "Organization/_search")
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(form),
+        ),
+        &[413],
+        "a form",
+    );
     assert_eq!(versions_stored(&server), 1);
 }
 
@@ -66,13 +99,17 @@ fn a_body_may_have_as_many_bytes_as_the_setting_says() {
 fn a_length_that_is_too_large_is_refused_before_the_body() {
     let server = small();
     for length in ["100001", "1073741824", "9223372036854775807", "18446744073709551615"] {
-        let head = format!("POST /fhir/Organization HTTP/1.1\r\n{{host}}Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST /fhir/Organization HTTP/1.1\r\n{{host}}Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n\r\n"
+        );
         let reply = raw::exchange(&server, head.as_bytes(), b"");
         assert_eq!(reply.status, 413, "{length}: {reply:?}");
         assert!(reply.text.contains("OperationOutcome") && reply.took < QUICK, "{length}: {reply:?}");
     }
     for length in ["-1", "x", "1e3", "+5", "99999999999999999999999999", "1, 2", "0x10", ""] {
-        let head = format!("POST /fhir/Organization HTTP/1.1\r\n{{host}}Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST /fhir/Organization HTTP/1.1\r\n{{host}}Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n\r\n"
+        );
         let reply = raw::exchange(&server, head.as_bytes(), b"");
         assert!(matches!(reply.status, 400 | 413), "{length}: {reply:?}");
     }
@@ -89,7 +126,12 @@ fn a_chunked_body_is_bounded_too() {
     chunk.extend(b"\r\n");
     let reply = raw::exchange(&server, head, &[chunk.repeat(1_000), b"0\r\n\r\n".to_vec()].concat());
     assert!(matches!(reply.status, 0 | 413), "{} {:.500}", reply.status, reply.text);
-    assert!(reply.took < QUICK && peak_memory(&server) < before + MEMORY_MAX, "{:?}, {} bytes", reply.took, peak_memory(&server));
+    assert!(
+        reply.took < QUICK && peak_memory(&server) < before + MEMORY_MAX,
+        "{:?}, {} bytes",
+        reply.took,
+        peak_memory(&server)
+    );
     for (what, body) in [
         ("a size that is none", &b"zz\r\n{}\r\n0\r\n\r\n"[..]),
         ("a negative size", b"-1\r\n{}\r\n0\r\n\r\n"),
@@ -116,7 +158,11 @@ fn a_compressed_body_is_taken() {
 fn what_a_body_expands_to_is_bounded() {
     let server = small();
     let before = peak_memory(&server);
-    for (what, bomb) in [("1 GB in 1 MB", gzip_bomb(1_024)), ("zip of zips", gzip(&gzip_bomb(1_024))), ("100,001 bytes", gzip(organization(BODY_MAX + 1).as_bytes()))] {
+    for (what, bomb) in [
+        ("1 GB in 1 MB", gzip_bomb(1_024)),
+        ("zip of zips", gzip(&gzip_bomb(1_024))),
+        ("100,001 bytes", gzip(organization(BODY_MAX + 1).as_bytes())),
+    ] {
         let start = Instant::now();
         let answer = post(&server, Some("gzip"), bomb);
         check_refusal(&answer, &[400, 413], what);
@@ -128,7 +174,12 @@ fn what_a_body_expands_to_is_bounded() {
     for (what, encoding, body) in [
         ("no gzip", "gzip", organization(1_000).into_bytes()),
         ("half a gzip", "gzip", gzip(organization(1_000).as_bytes())[..40].to_vec()),
-        ("a gzip with a wrong checksum", "gzip", { let mut bytes = gzip(organization(1_000).as_bytes()); let at = bytes.len() - 6; bytes[at] ^= 1; bytes }),
+        ("a gzip with a wrong checksum", "gzip", {
+            let mut bytes = gzip(organization(1_000).as_bytes());
+            let at = bytes.len() - 6;
+            bytes[at] ^= 1;
+            bytes
+        }),
         ("no deflate", "deflate", organization(1_000).into_bytes()),
     ] {
         check_refusal(&post(&server, Some(encoding), body), &[400], what);
@@ -154,14 +205,27 @@ fn heads_are_bounded() {
     for (what, head) in [
         ("a header of 1 MB", format!("GET /fhir/metadata HTTP/1.1\r\n{{host}}X: {}\r\n\r\n", "x".repeat(1_000_000))),
         ("10,000 headers", format!("GET /fhir/metadata HTTP/1.1\r\n{{host}}{}\r\n", "X: y\r\n".repeat(10_000))),
-        ("a header name of 1 MB", format!("GET /fhir/metadata HTTP/1.1\r\n{{host}}{}: y\r\n\r\n", "X".repeat(1_000_000))),
+        (
+            "a header name of 1 MB",
+            format!("GET /fhir/metadata HTTP/1.1\r\n{{host}}{}: y\r\n\r\n", "X".repeat(1_000_000)),
+        ),
         ("a method of 1 MB", format!("{} /fhir/metadata HTTP/1.1\r\n{{host}}\r\n", "X".repeat(1_000_000))),
     ] {
         let reply = raw::exchange(&server, head.as_bytes(), b"");
         assert!(matches!(reply.status, 0 | 400 | 431), "{what}: {} {:.300}", reply.status, reply.text);
         assert!(reply.took < QUICK, "{what}: {:?}", reply.took);
     }
-    for name in ["Accept", "Prefer", "If-None-Match", "If-Match", "If-Modified-Since", "If-None-Exist", "Content-Type", "Accept-Encoding", "Cookie"] {
+    for name in [
+        "Accept",
+        "Prefer",
+        "If-None-Match",
+        "If-Match",
+        "If-Modified-Since",
+        "If-None-Exist",
+        "Content-Type",
+        "Accept-Encoding",
+        "Cookie",
+    ] {
         let value = "a/b,".repeat(10_000);
         let head = format!("GET /fhir/Organization HTTP/1.1\r\n{{host}}{name}: {value}\r\n\r\n");
         let reply = raw::exchange(&server, head.as_bytes(), b"");

@@ -14,12 +14,22 @@ use super::raw;
 fn refused(address: &str) -> String {
     let data = TempDir::new().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_plumbline"));
-    let output = command.args(["serve", "--listen", address, "--data"]).arg(data.path()).current_dir(data.path()).stdin(Stdio::null()).output().expect("it runs");
+    let output = command
+        .args(["serve", "--listen", address, "--data"])
+        .arg(data.path())
+        .current_dir(data.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
     assert_eq!(output.status.code(), Some(2), "{address}: {output:?}");
     assert!(output.stdout.is_empty(), "{address}: {output:?}");
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(said.starts_with("plumbline: ") && said.lines().count() == 1, "{address}: one sentence, not {said}");
-    assert_eq!(std::fs::read_dir(data.path()).expect("a folder").count(), 0, "{address}: nothing is made before it is refused");
+    assert_eq!(
+        std::fs::read_dir(data.path()).expect("a folder").count(),
+        0,
+        "{address}: nothing is made before it is refused"
+    );
     said
 }
 
@@ -29,7 +39,17 @@ fn an_address_that_others_reach_is_refused() {
         let said = refused(address);
         assert!(said.contains("other machines") && said.contains("127.0.0.1"), "{address}: {said}");
     }
-    for address in ["", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "nonsense.invalid:0", "http://127.0.0.1:0"] {
+    for address in [
+        "",
+        ":",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:x",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "nonsense.invalid:0",
+        "http://127.0.0.1:0",
+    ] {
         let said = refused(address);
         assert!(said.contains("address") || said.contains("other machines"), "{address}: {said}");
     }
@@ -78,12 +98,17 @@ fn it_says_that_it_listens_on_loopback_only() {
     let server = Server::sqlite(&[]);
     server.kill();
     for address in ["127.0.0.1:0", "localhost:0", "127.0.0.2:0"] {
-        let mut process = server.command(&["serve", "--listen", address]).stdout(Stdio::piped()).spawn().expect("it starts");
-        let lines: Vec<String> = BufReader::new(process.stdout.take().expect("its output")).lines().map_while(Result::ok).take(5).collect();
+        let mut process =
+            server.command(&["serve", "--listen", address]).stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines: Vec<String> =
+            BufReader::new(process.stdout.take().expect("its output")).lines().map_while(Result::ok).take(5).collect();
         process.kill().expect("it can be killed");
         process.wait().expect("it ends");
         assert!(lines[0].starts_with(&format!("http://{}", address.trim_end_matches('0'))), "{lines:?}");
-        assert!(lines.iter().any(|line| line.contains("loopback") && line.contains("only on this machine")), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.contains("loopback") && line.contains("only on this machine")),
+            "{lines:?}"
+        );
     }
 }
 
@@ -91,12 +116,25 @@ fn it_says_that_it_listens_on_loopback_only() {
 fn base_url_names_a_host_that_is_answered() {
     let server = Server::sqlite(&[]);
     server.kill();
-    let mut process = server.command(&["serve", "--listen", "127.0.0.1:0"]).env("PLUMBLINE_SERVER__BASE_URL", "https://directory.example/fhir").stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut process = server
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .env("PLUMBLINE_SERVER__BASE_URL", "https://directory.example/fhir")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let first = BufReader::new(process.stdout.take().expect("its output")).lines().next().and_then(Result::ok);
     let socket = listening(process.id()).pop().expect("a socket");
     let port = socket.split(':').next_back().and_then(|port| u16::from_str_radix(port, 16).ok()).expect("a port");
-    let get = |host: &str| raw::exchange_with(&format!("127.0.0.1:{port}"), format!("GET /fhir/metadata HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(), b"").status;
-    let statuses = ["directory.example", "Directory.Example", "localhost", "other.example", "directory.example.other"].map(get);
+    let get = |host: &str| {
+        raw::exchange_with(
+            &format!("127.0.0.1:{port}"),
+            format!("GET /fhir/metadata HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+            b"",
+        )
+        .status
+    };
+    let statuses =
+        ["directory.example", "Directory.Example", "localhost", "other.example", "directory.example.other"].map(get);
     process.kill().expect("it can be killed");
     process.wait().expect("it ends");
     assert_eq!(first.as_deref(), Some("https://directory.example"));

@@ -24,7 +24,10 @@ fn check_unavailable(answer: &Answer, what: &str) {
 /// Sets how long the files of a process may grow, as `ulimit -f` does: what comes close to a full disk without a disk.
 fn limit_files(server: &Server, bytes: &str) {
     let pid = server.pid().expect("it runs").to_string();
-    let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).status().expect("prlimit runs");
+    let done = Command::new("prlimit")
+        .args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")])
+        .status()
+        .expect("prlimit runs");
     assert!(done.success(), "prlimit --fsize={bytes}");
 }
 
@@ -90,7 +93,9 @@ fn a_full_disk_is_answered_503_and_room_is_used_again() {
         assert_eq!(server.get("Organization/first").status, 200, "reads go on");
         assert_eq!(server.ids("Organization?name:exact=first"), ["first"], "searches go on");
         limit_files(&server, "unlimited");
-        until(RECOVERY, "it writes again", || server.put("Organization/probe", &organization("probe", &format!("round {round}"))).status < 300);
+        until(RECOVERY, "it writes again", || {
+            server.put("Organization/probe", &organization("probe", &format!("round {round}"))).status < 300
+        });
     }
     stored.push("probe".to_owned());
     stored.sort();
@@ -116,8 +121,19 @@ fn a_database_that_cannot_be_opened_ends_the_start_with_a_sentence() {
     let folder = server.data().join("folder");
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::write(server.data().join("garbage.db"), "x".repeat(100_000)).expect("a file");
-    for url in [format!("sqlite:{}", folder.display()), format!("sqlite:{}", server.data().join("garbage.db").display()), "sqlite:/proc/nothing/x.db".to_owned(), "postgres://127.0.0.1:1/x".to_owned(), "mysql://x".to_owned(), "postgres://%zz".to_owned()] {
-        let output = Command::new(env!("CARGO_BIN_EXE_plumbline")).args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url]).current_dir(server.data()).output().expect("it runs");
+    for url in [
+        format!("sqlite:{}", folder.display()),
+        format!("sqlite:{}", server.data().join("garbage.db").display()),
+        "sqlite:/proc/nothing/x.db".to_owned(),
+        "postgres://127.0.0.1:1/x".to_owned(),
+        "mysql://x".to_owned(),
+        "postgres://%zz".to_owned(),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_plumbline"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url])
+            .current_dir(server.data())
+            .output()
+            .expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{url}: {said}");
         let last = said.lines().last().unwrap_or_default();
@@ -127,7 +143,10 @@ fn a_database_that_cannot_be_opened_ends_the_start_with_a_sentence() {
 
 /// Ends all connections of a database.
 fn end_connections(url: &str) {
-    postgres::ask(&postgres::maintenance(url), &format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'", database(url)));
+    postgres::ask(
+        &postgres::maintenance(url),
+        &format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'", database(url)),
+    );
 }
 
 fn database(url: &str) -> &str {
@@ -135,7 +154,10 @@ fn database(url: &str) -> &str {
 }
 
 fn allow_connections(url: &str, allowed: bool) {
-    postgres::ask(&postgres::maintenance(url), &format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allowed}", database(url)));
+    postgres::ask(
+        &postgres::maintenance(url),
+        &format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allowed}", database(url)),
+    );
 }
 
 /// One request of each kind.
@@ -167,7 +189,9 @@ fn lost_connections_are_replaced() {
                 check_unavailable(&answer, kind);
             }
         }
-        until(RECOVERY, "all kinds of requests succeed again", || all_kinds(&server, round).iter().all(|(_, answer)| answer.status < 300));
+        until(RECOVERY, "all kinds of requests succeed again", || {
+            all_kinds(&server, round).iter().all(|(_, answer)| answer.status < 300)
+        });
     }
 }
 
@@ -190,7 +214,9 @@ fn a_database_that_is_away_is_answered_503_until_it_is_back() {
         assert_eq!(server.get(&format!("{root}/health/live")).status, 200);
         assert_eq!(server.get("metadata").status, 200, "what needs no database is there");
         allow_connections(url, true);
-        until(RECOVERY, "all kinds of requests succeed again", || all_kinds(&server, round).iter().all(|(_, answer)| answer.status < 300));
+        until(RECOVERY, "all kinds of requests succeed again", || {
+            all_kinds(&server, round).iter().all(|(_, answer)| answer.status < 300)
+        });
         assert_eq!(server.get(&format!("{root}/health/ready")).status, 200);
     }
 }

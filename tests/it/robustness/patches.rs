@@ -16,9 +16,7 @@ const MEMORY_MAX: u64 = 400 << 20;
 fn json_patches() -> Vec<(&'static str, String, &'static [u16])> {
     const BAD: &[u16] = &[400];
     const UNFIT: &[u16] = &[422];
-    let doubling: Vec<_> = (0..60)
-        .map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")}))
-        .collect();
+    let doubling: Vec<_> = (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")})).collect();
     let list_doubling: Vec<_> = (0..60).map(|_| json!({"op": "copy", "from": "/alias", "path": "/alias/-"})).collect();
     let many: Vec<_> = (0..100_000).map(|_| json!({"op": "test", "path": "/name", "value": "x"})).collect();
     vec![
@@ -59,10 +57,14 @@ fn json_patches() -> Vec<(&'static str, String, &'static [u16])> {
 fn fhirpath_patches() -> Vec<(&'static str, String, &'static [u16])> {
     const BAD: &[u16] = &[400];
     const UNFIT: &[u16] = &[400, 422];
-    let operation = |parts: serde_json::Value| json!({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}).to_string();
+    let operation = |parts: serde_json::Value| {
+        json!({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}).to_string()
+    };
     let part = |name: &str, value: &str| json!({"name": name, "valueString": value});
     let kind = |code: &str| json!({"name": "type", "valueCode": code});
-    let many: Vec<_> = (0..100_000).map(|_| json!({"name": "operation", "part": [kind("delete"), part("path", "Organization.nonsense")]})).collect();
+    let many: Vec<_> = (0..100_000)
+        .map(|_| json!({"name": "operation", "part": [kind("delete"), part("path", "Organization.nonsense")]}))
+        .collect();
     vec![
         ("no Parameters", json!({"resourceType": "Organization", "id": "a", "name": "x"}).to_string(), &[415]),
         ("parameters that are a text", json!({"resourceType": "Parameters", "parameter": "x"}).to_string(), BAD),
@@ -74,14 +76,55 @@ fn fhirpath_patches() -> Vec<(&'static str, String, &'static [u16])> {
         ("a path that is no FHIRPath", operation(json!([kind("delete"), part("path", "Organization.(((")])), UNFIT),
         ("a path of 1 MB", operation(json!([kind("delete"), part("path", &"a.".repeat(500_000))])), UNFIT),
         ("a path of brackets", operation(json!([kind("delete"), part("path", &"(".repeat(100_000))])), UNFIT),
-        ("a path to another type", operation(json!([kind("replace"), part("path", "Location.name"), json!({"name": "value", "valueString": "y"})])), UNFIT),
-        ("a path to nothing", operation(json!([kind("replace"), part("path", "Organization.alias[99999999999999999999]"), json!({"name": "value", "valueString": "y"})])), UNFIT),
+        (
+            "a path to another type",
+            operation(json!([
+                kind("replace"),
+                part("path", "Location.name"),
+                json!({"name": "value", "valueString": "y"})
+            ])),
+            UNFIT,
+        ),
+        (
+            "a path to nothing",
+            operation(json!([
+                kind("replace"),
+                part("path", "Organization.alias[99999999999999999999]"),
+                json!({"name": "value", "valueString": "y"})
+            ])),
+            UNFIT,
+        ),
         ("a function", operation(json!([kind("delete"), part("path", "Organization.repeat($this)")])), UNFIT),
         ("no value", operation(json!([kind("replace"), part("path", "Organization.name")])), BAD),
-        ("a value of another type", operation(json!([kind("replace"), part("path", "Organization.name"), json!({"name": "value", "valueBoolean": true})])), UNFIT),
-        ("a negative index", operation(json!([kind("insert"), part("path", "Organization.alias"), json!({"name": "index", "valueInteger": -1}), json!({"name": "value", "valueString": "y"})])), UNFIT),
+        (
+            "a value of another type",
+            operation(json!([
+                kind("replace"),
+                part("path", "Organization.name"),
+                json!({"name": "value", "valueBoolean": true})
+            ])),
+            UNFIT,
+        ),
+        (
+            "a negative index",
+            operation(json!([
+                kind("insert"),
+                part("path", "Organization.alias"),
+                json!({"name": "index", "valueInteger": -1}),
+                json!({"name": "value", "valueString": "y"})
+            ])),
+            UNFIT,
+        ),
         ("the resource itself", operation(json!([kind("delete"), part("path", "Organization")])), UNFIT),
-        ("the id", operation(json!([kind("replace"), part("path", "Organization.id"), json!({"name": "value", "valueId": "b"})])), UNFIT),
+        (
+            "the id",
+            operation(json!([
+                kind("replace"),
+                part("path", "Organization.id"),
+                json!({"name": "value", "valueId": "b"})
+            ])),
+            UNFIT,
+        ),
         ("100,000 operations", json!({"resourceType": "Parameters", "parameter": many}).to_string(), &[413]),
     ]
 }

@@ -37,7 +37,12 @@ fn load(server: &Server) {
 fn slow(n: usize) -> String {
     let missing = |from: usize| (from..from + 400).map(|text| format!("hij{n}x{text}")).collect::<Vec<_>>().join(",");
     // The first one finds all, after looking through each name for all the others.
-    format!("Organization?name:contains={0},j%20&name:contains={1},j%20&name:contains={2}", missing(0), missing(400), missing(800))
+    format!(
+        "Organization?name:contains={0},j%20&name:contains={1},j%20&name:contains={2}",
+        missing(0),
+        missing(400),
+        missing(800)
+    )
 }
 
 /// Seconds of processor time that a process has used.
@@ -100,7 +105,8 @@ fn reads_pass_slow_searches(server: &Server) {
             let read = server.get(&format!("Organization/o{n}"));
             reads.push(start.elapsed());
             let start = Instant::now();
-            let write = server.put("Location/w", &json!({"resourceType": "Location", "id": "w", "name": format!("n{n}")}));
+            let write =
+                server.put("Location/w", &json!({"resourceType": "Location", "id": "w", "name": format!("n{n}")}));
             writes.push(start.elapsed());
             if read.status != 200 || write.status >= 300 {
                 done.store(true, Ordering::Relaxed);
@@ -111,7 +117,10 @@ fn reads_pass_slow_searches(server: &Server) {
     });
     reads.sort();
     writes.sort();
-    println!("under {SEARCHERS} slow searches: read {:?}, at most {:?}; write {:?}, at most {:?}", reads[20], reads[39], writes[20], writes[39]);
+    println!(
+        "under {SEARCHERS} slow searches: read {:?}, at most {:?}; write {:?}, at most {:?}",
+        reads[20], reads[39], writes[20], writes[39]
+    );
     assert!(reads[20] < FAST && writes[20] < FAST, "reads {reads:?}, writes {writes:?}");
 }
 
@@ -165,7 +174,10 @@ fn a_client_that_leaves_ends_its_search_on_postgresql() {
     let url = server.database_url().expect("PostgreSQL");
     let name = url.rsplit('/').next().expect("a name");
     let running = || {
-        let count = postgres::ask(&postgres::maintenance(url), &format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND state = 'active'"));
+        let count = postgres::ask(
+            &postgres::maintenance(url),
+            &format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND state = 'active'"),
+        );
         count.parse::<usize>().expect("a count")
     };
     let clients: Vec<TcpStream> = (0..3).map(|n| send(&server, &slow(n))).collect();

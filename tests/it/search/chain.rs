@@ -12,18 +12,46 @@ fn to(resource_type: &str, id: &str) -> Value {
 /// Three tiers of organizations, a place for some, roles and services at the places.
 fn directory(server: &Server) {
     let base = server.base.clone();
-    load(server, &[
-        organization("payer", json!({"name": "Grand Payer", "type": [{"coding": [{"system": "http://a.example", "code": "pay", "display": "Payer"}]}]})),
-        organization("group", json!({"name": "Médical Group", "partOf": to("Organization", "payer"), "active": true, "address": [{"city": "Boston", "state": "MA"}]})),
-        organization("clinic", json!({"name": "Small Clinic", "partOf": {"reference": format!("{base}/Organization/group")}})),
-        resource("Location", "l-group", json!({"managingOrganization": to("Organization", "group"), "address": {"city": "Salem", "postalCode": "01970"}})),
-        resource("Location", "l-clinic", json!({"managingOrganization": {"reference": format!("{base}/Organization/clinic")}, "address": {"city": "Boston"}})),
-        resource("Location", "l-none", json!({"address": {"city": "Salem"}})),
-        resource("Practitioner", "jones", json!({"name": [{"family": "Smith-Jones"}]})),
-        resource("PractitionerRole", "r-group", json!({"practitioner": to("Practitioner", "jones"), "organization": to("Organization", "group"), "location": [to("Location", "l-group"), to("Location", "l-clinic")]})),
-        resource("PractitionerRole", "r-clinic", json!({"organization": to("Organization", "clinic"), "location": [to("Location", "l-clinic")], "period": {"start": "2020-01-01"}})),
-        resource("PractitionerRole", "r-none", json!({"active": true})),
-    ]);
+    load(
+        server,
+        &[
+            organization(
+                "payer",
+                json!({"name": "Grand Payer", "type": [{"coding": [{"system": "http://a.example", "code": "pay", "display": "Payer"}]}]}),
+            ),
+            organization(
+                "group",
+                json!({"name": "Médical Group", "partOf": to("Organization", "payer"), "active": true, "address": [{"city": "Boston", "state": "MA"}]}),
+            ),
+            organization(
+                "clinic",
+                json!({"name": "Small Clinic", "partOf": {"reference": format!("{base}/Organization/group")}}),
+            ),
+            resource(
+                "Location",
+                "l-group",
+                json!({"managingOrganization": to("Organization", "group"), "address": {"city": "Salem", "postalCode": "01970"}}),
+            ),
+            resource(
+                "Location",
+                "l-clinic",
+                json!({"managingOrganization": {"reference": format!("{base}/Organization/clinic")}, "address": {"city": "Boston"}}),
+            ),
+            resource("Location", "l-none", json!({"address": {"city": "Salem"}})),
+            resource("Practitioner", "jones", json!({"name": [{"family": "Smith-Jones"}]})),
+            resource(
+                "PractitionerRole",
+                "r-group",
+                json!({"practitioner": to("Practitioner", "jones"), "organization": to("Organization", "group"), "location": [to("Location", "l-group"), to("Location", "l-clinic")]}),
+            ),
+            resource(
+                "PractitionerRole",
+                "r-clinic",
+                json!({"organization": to("Organization", "clinic"), "location": [to("Location", "l-clinic")], "period": {"start": "2020-01-01"}}),
+            ),
+            resource("PractitionerRole", "r-none", json!({"active": true})),
+        ],
+    );
 }
 
 on_both! {

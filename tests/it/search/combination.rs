@@ -17,7 +17,8 @@ fn directory(server: &Server) {
         })));
     }
     for n in 0..12 {
-        let (status, city, state) = (["active", "suspended"][n % 2], ["Boston", "Bolton", "Salem"][n % 3], ["MA", "NH"][n / 6]);
+        let (status, city, state) =
+            (["active", "suspended"][n % 2], ["Boston", "Bolton", "Salem"][n % 3], ["MA", "NH"][n / 6]);
         let mut place = json!({
             "name": format!("Place {}", n % 5), "status": status, "address": {"city": city, "state": state},
             "position": {"latitude": 42.0 + 0.1 * f64::from(u8::try_from(n).expect("small")), "longitude": -71.0},
@@ -58,7 +59,11 @@ fn check_combinations(server: &Server, resource_type: &str, filters: &[&str]) {
             let c = (a * 7 + b * 3) % filters.len();
             let three: BTreeSet<String> = both.intersection(&alone[c]).cloned().collect();
             let third = filters[c];
-            assert_eq!(find(format!("{resource_type}?{third}&{second}&{first}&_count=2")), three, "{third}&{second}&{first}");
+            assert_eq!(
+                find(format!("{resource_type}?{third}&{second}&{first}&_count=2")),
+                three,
+                "{third}&{second}&{first}"
+            );
             let counted = server.get(&format!("{resource_type}?{first}&{second}&{third}&_summary=count"));
             assert_eq!(counted.body["total"], three.len(), "{first}&{second}&{third}");
         }

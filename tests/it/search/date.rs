@@ -16,7 +16,8 @@ fn task(id: &str, authored: &str) -> Value {
 /// Checks `param` with each prefix and date against the values that are stored under these ids.
 fn check_dates(server: &Server, param: &str, table: &[(&str, &[&str])]) {
     let queries: Vec<String> = table.iter().map(|(value, _)| format!("{param}={value}")).collect();
-    let rows: Vec<(&str, &[&str])> = queries.iter().map(String::as_str).zip(table.iter().map(|(_, ids)| *ids)).collect();
+    let rows: Vec<(&str, &[&str])> =
+        queries.iter().map(String::as_str).zip(table.iter().map(|(_, ids)| *ids)).collect();
     check(server, &rows);
 }
 

@@ -10,30 +10,49 @@ fn to(resource_type: &str, id: &str) -> Value {
 }
 
 fn role(id: &str, practitioner: &str, location: &str, specialty: &str) -> Value {
-    resource("PractitionerRole", id, json!({
-        "practitioner": to("Practitioner", practitioner), "location": [to("Location", location)],
-        "specialty": [{"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": specialty}]}],
-    }))
+    resource(
+        "PractitionerRole",
+        id,
+        json!({
+            "practitioner": to("Practitioner", practitioner), "location": [to("Location", location)],
+            "specialty": [{"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": specialty}]}],
+        }),
+    )
 }
 
 fn directory(server: &Server) {
     let base = server.base.clone();
-    load(server, &[
-        resource("Practitioner", "ann", json!({"name": [{"family": "Ann"}]})),
-        resource("Practitioner", "bob", json!({"name": [{"family": "Bob"}]})),
-        resource("Practitioner", "cy", json!({"name": [{"family": "Cy"}]})),
-        resource("Location", "boston", json!({"address": {"city": "Boston"}, "managingOrganization": to("Organization", "group")})),
-        resource("Location", "salem", json!({"address": {"city": "Salem"}})),
-        organization("group", json!({"name": "Group"})),
-        organization("other", json!({"name": "Other"})),
-        role("ann-heart", "ann", "boston", "heart"),
-        role("ann-skin", "ann", "salem", "skin"),
-        resource("PractitionerRole", "bob-heart", json!({
-            "practitioner": {"reference": format!("{base}/Practitioner/bob")}, "location": [to("Location", "salem")],
-            "specialty": [{"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": "heart"}]}],
-        })),
-        resource("OrganizationAffiliation", "aff", json!({"participatingOrganization": to("Organization", "group"), "location": [to("Location", "boston")]})),
-    ]);
+    load(
+        server,
+        &[
+            resource("Practitioner", "ann", json!({"name": [{"family": "Ann"}]})),
+            resource("Practitioner", "bob", json!({"name": [{"family": "Bob"}]})),
+            resource("Practitioner", "cy", json!({"name": [{"family": "Cy"}]})),
+            resource(
+                "Location",
+                "boston",
+                json!({"address": {"city": "Boston"}, "managingOrganization": to("Organization", "group")}),
+            ),
+            resource("Location", "salem", json!({"address": {"city": "Salem"}})),
+            organization("group", json!({"name": "Group"})),
+            organization("other", json!({"name": "Other"})),
+            role("ann-heart", "ann", "boston", "heart"),
+            role("ann-skin", "ann", "salem", "skin"),
+            resource(
+                "PractitionerRole",
+                "bob-heart",
+                json!({
+                    "practitioner": {"reference": format!("{base}/Practitioner/bob")}, "location": [to("Location", "salem")],
+                    "specialty": [{"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": "heart"}]}],
+                }),
+            ),
+            resource(
+                "OrganizationAffiliation",
+                "aff",
+                json!({"participatingOrganization": to("Organization", "group"), "location": [to("Location", "boston")]}),
+            ),
+        ],
+    );
 }
 
 on_both! {

@@ -11,19 +11,37 @@ fn to(resource_type: &str, id: &str) -> Value {
 
 fn directory(server: &Server) {
     let base = server.base.clone();
-    load(server, &[
-        organization("root", json!({"name": "Root"})),
-        organization("mid", json!({"name": "Mid", "partOf": to("Organization", "root")})),
-        organization("leaf", json!({"name": "Leaf", "partOf": {"reference": format!("{base}/Organization/mid")}, "endpoint": [to("Endpoint", "e")]})),
-        resource("Endpoint", "e", json!({
-            "status": "active", "connectionType": {"code": "hl7-fhir-rest"}, "payloadType": [{"text": "any"}], "address": "http://e.example",
-            "managingOrganization": to("Organization", "root"),
-        })),
-        resource("Practitioner", "p", json!({"name": [{"family": "P"}]})),
-        resource("Location", "l", json!({"name": "L", "managingOrganization": to("Organization", "mid")})),
-        resource("PractitionerRole", "r1", json!({"practitioner": to("Practitioner", "p"), "organization": {"reference": format!("{base}/Organization/leaf")}, "location": [to("Location", "l")]})),
-        resource("PractitionerRole", "r2", json!({"practitioner": {"reference": "Practitioner/p/_history/1"}, "organization": to("Organization", "never")})),
-    ]);
+    load(
+        server,
+        &[
+            organization("root", json!({"name": "Root"})),
+            organization("mid", json!({"name": "Mid", "partOf": to("Organization", "root")})),
+            organization(
+                "leaf",
+                json!({"name": "Leaf", "partOf": {"reference": format!("{base}/Organization/mid")}, "endpoint": [to("Endpoint", "e")]}),
+            ),
+            resource(
+                "Endpoint",
+                "e",
+                json!({
+                    "status": "active", "connectionType": {"code": "hl7-fhir-rest"}, "payloadType": [{"text": "any"}], "address": "http://e.example",
+                    "managingOrganization": to("Organization", "root"),
+                }),
+            ),
+            resource("Practitioner", "p", json!({"name": [{"family": "P"}]})),
+            resource("Location", "l", json!({"name": "L", "managingOrganization": to("Organization", "mid")})),
+            resource(
+                "PractitionerRole",
+                "r1",
+                json!({"practitioner": to("Practitioner", "p"), "organization": {"reference": format!("{base}/Organization/leaf")}, "location": [to("Location", "l")]}),
+            ),
+            resource(
+                "PractitionerRole",
+                "r2",
+                json!({"practitioner": {"reference": "Practitioner/p/_history/1"}, "organization": to("Organization", "never")}),
+            ),
+        ],
+    );
 }
 
 on_both! {

@@ -31,7 +31,11 @@ fn load(server: &Server, resources: &[Value]) {
     let entries: Vec<Value> = resources
         .iter()
         .map(|resource| {
-            let url = format!("{}/{}", resource["resourceType"].as_str().expect("a type"), resource["id"].as_str().expect("an id"));
+            let url = format!(
+                "{}/{}",
+                resource["resourceType"].as_str().expect("a type"),
+                resource["id"].as_str().expect("an id")
+            );
             json!({"resource": resource, "request": {"method": "PUT", "url": url}})
         })
         .collect();
@@ -81,7 +85,8 @@ fn refuse(server: &Server, queries: &[&str]) {
     let mut faults = Vec::new();
     for query in queries {
         let answer = server.get(query);
-        let is_error = answer.body["resourceType"] == "OperationOutcome" && answer.body["issue"][0]["severity"] == "error";
+        let is_error =
+            answer.body["resourceType"] == "OperationOutcome" && answer.body["issue"][0]["severity"] == "error";
         if answer.status != 400 || !is_error {
             faults.push(format!("{query}: {answer}"));
         }

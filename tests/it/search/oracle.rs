@@ -27,8 +27,10 @@ enum Ask {
     Period(&'static str, u32),
 }
 
-const NAMES: &[&str] = &["Acme", "acme", "Ácme Care", "O'Brien", "OBrien Group", "Care-Net", "care net", "Net", "St. Mary", "Acme, Inc"];
-const PARTS: &[&str] = &["a", "acme", "Acme", "ÁCME", "o'brien", "OBRIEN", "care", "net", "Care Net", "st mary", "mary", "inc", "zzz"];
+const NAMES: &[&str] =
+    &["Acme", "acme", "Ácme Care", "O'Brien", "OBrien Group", "Care-Net", "care net", "Net", "St. Mary", "Acme, Inc"];
+const PARTS: &[&str] =
+    &["a", "acme", "Acme", "ÁCME", "o'brien", "OBRIEN", "care", "net", "Care Net", "st mary", "mary", "inc", "zzz"];
 const SYSTEMS: &[&str] = &["", "http://a.example", "http://b.example"];
 const CODES: &[&str] = &["x", "y", "Z"];
 const PREFIXES: &[&str] = &["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"];
@@ -41,13 +43,20 @@ fn model() -> impl Strategy<Value = Model> {
         other => other,
     });
     let code = (prop::sample::select(SYSTEMS), prop::sample::select(CODES));
-    (prop::collection::vec(prop::sample::select(NAMES), 0..3), prop::collection::vec(code, 0..3), any::<Option<bool>>(), period)
+    (
+        prop::collection::vec(prop::sample::select(NAMES), 0..3),
+        prop::collection::vec(code, 0..3),
+        any::<Option<bool>>(),
+        period,
+    )
         .prop_map(|(names, codes, active, period)| Model { names, codes, active, period })
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
     let wanted = (prop::option::of(prop::sample::select(SYSTEMS)), prop::option::of(prop::sample::select(CODES)))
-        .prop_filter("a token names something", |(system, code)| code.is_some() || system.is_some_and(|system| !system.is_empty()));
+        .prop_filter("a token names something", |(system, code)| {
+            code.is_some() || system.is_some_and(|system| !system.is_empty())
+        });
     prop_oneof![
         3 => (prop::sample::select(&["", ":contains"][..]), prop::collection::vec(prop::sample::select(PARTS), 1..3)).prop_map(|(m, v)| Ask::Name(m, v)),
         1 => prop::collection::vec(prop::sample::select(NAMES), 1..3).prop_map(|v| Ask::Name(":exact", v)),
@@ -73,7 +82,9 @@ impl Model {
             }
         }
         if !self.codes.is_empty() {
-            let coding = |(system, code): &(&str, &str)| if system.is_empty() { json!({"code": code}) } else { json!({"system": system, "code": code}) };
+            let coding = |(system, code): &(&str, &str)| {
+                if system.is_empty() { json!({"code": code}) } else { json!({"system": system, "code": code}) }
+            };
             json["type"] = json!([{"coding": self.codes.iter().map(coding).collect::<Vec<_>>()}]);
         }
         if let Some(active) = self.active {
@@ -86,7 +97,8 @@ impl Model {
                     period[name] = json!(date(day));
                 }
             }
-            json["extension"] = json!([{"url": "http://hl7.org/fhir/StructureDefinition/organization-period", "valuePeriod": period}]);
+            json["extension"] =
+                json!([{"url": "http://hl7.org/fhir/StructureDefinition/organization-period", "valuePeriod": period}]);
         }
         json
     }
@@ -104,7 +116,8 @@ impl Model {
             Ask::Type { not, wanted } => {
                 let has = self.codes.iter().any(|(system, code)| {
                     wanted.iter().any(|(in_system, as_code)| {
-                        in_system.is_none_or(|wanted| wanted == *system) && as_code.is_none_or(|wanted| wanted.eq_ignore_ascii_case(code))
+                        in_system.is_none_or(|wanted| wanted == *system)
+                            && as_code.is_none_or(|wanted| wanted.eq_ignore_ascii_case(code))
                     })
                 });
                 has != *not
@@ -136,14 +149,19 @@ impl Ask {
     fn pair(&self) -> (String, String) {
         let escape = |text: &str| text.replace(',', "\\,");
         match self {
-            Self::Name(modifier, wanted) => (format!("name{modifier}"), wanted.iter().map(|part| escape(part)).collect::<Vec<_>>().join(",")),
+            Self::Name(modifier, wanted) => {
+                (format!("name{modifier}"), wanted.iter().map(|part| escape(part)).collect::<Vec<_>>().join(","))
+            }
             Self::NameMissing(missing) => ("name:missing".into(), missing.to_string()),
             Self::Type { not, wanted } => {
                 let token = |(system, code): &(Option<&str>, Option<&str>)| match (system, code) {
                     (Some(system), code) => format!("{system}|{}", code.unwrap_or_default()),
                     (None, code) => code.unwrap_or_default().to_owned(),
                 };
-                (if *not { "type:not".into() } else { "type".into() }, wanted.iter().map(token).collect::<Vec<_>>().join(","))
+                (
+                    if *not { "type:not".into() } else { "type".into() },
+                    wanted.iter().map(token).collect::<Vec<_>>().join(","),
+                )
             }
             Self::TypeMissing(missing) => ("type:missing".into(), missing.to_string()),
             Self::Active(wanted) => ("active".into(), wanted.to_string()),
@@ -161,22 +179,28 @@ fn plain(text: &str) -> String {
 #[test]
 fn the_server_finds_what_a_naive_reading_of_the_rules_finds() {
     let server = Server::sqlite(&[]);
-    let strategy = (prop::collection::vec(model(), 1..12), prop::collection::vec(prop::collection::vec(ask(), 1..4), 12));
+    let strategy =
+        (prop::collection::vec(model(), 1..12), prop::collection::vec(prop::collection::vec(ask(), 1..4), 12));
     let config = Config { cases: 40, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()));
     let case = std::cell::Cell::new(0);
     let outcome = runner.run(&strategy, |(models, queries)| {
         case.set(case.get() + 1);
         let tag = format!("case-{}", case.get());
-        let resources: Vec<Value> = models.iter().enumerate().map(|(n, model)| model.json(&format!("{tag}-{n}"), &tag)).collect();
+        let resources: Vec<Value> =
+            models.iter().enumerate().map(|(n, model)| model.json(&format!("{tag}-{n}"), &tag)).collect();
         load(&server, &resources);
         for asks in &queries {
             let mut pairs: Vec<(String, String)> = asks.iter().map(Ask::pair).collect();
             pairs.push(("_tag".into(), tag.clone()));
             let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
             let found = server.ids(&format!("Organization?{query}&_sort=_lastUpdated&_count=5"));
-            let expected: Vec<String> =
-                models.iter().enumerate().filter(|(_, model)| asks.iter().all(|ask| model.meets(ask))).map(|(n, _)| format!("{tag}-{n}")).collect();
+            let expected: Vec<String> = models
+                .iter()
+                .enumerate()
+                .filter(|(_, model)| asks.iter().all(|ask| model.meets(ask)))
+                .map(|(n, _)| format!("{tag}-{n}"))
+                .collect();
             let mut sorted = found.clone();
             sorted.sort_by_key(|id| id.rsplit('-').next().and_then(|n| n.parse::<usize>().ok()));
             prop_assert_eq!(sorted, expected, "{:?}", pairs);

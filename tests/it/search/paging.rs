@@ -8,7 +8,9 @@ use super::{link_parameters, load, organization, post_search, refuse, resource};
 use crate::harness::{Server, on_both};
 
 fn numbered(count: usize) -> Vec<Value> {
-    (0..count).map(|n| organization(&format!("o{n:03}"), json!({"name": format!("Name {}", (n * 7) % 40), "active": true}))).collect()
+    (0..count)
+        .map(|n| organization(&format!("o{n:03}"), json!({"name": format!("Name {}", (n * 7) % 40), "active": true})))
+        .collect()
 }
 
 /// Walks over `search` and writes between the pages; gives the ids of the matches, with how often each was seen.
@@ -26,11 +28,17 @@ fn walk_while_writing(server: &Server, search: &str) -> HashMap<String, usize> {
         assert!(page_number < 200, "the walk ends");
         // Each round: one created at the front of any order and one at its end, one changed, one deleted.
         if page_number < 8 {
-            load(server, &[
-                organization(&format!("a{page_number}"), json!({"name": "Aaa", "active": true})),
-                organization(&format!("z{page_number}"), json!({"name": "Zzz", "active": true})),
-                organization(&format!("o{:03}", page_number * 3), json!({"name": if page_number % 2 == 0 { "Zzzz" } else { "Aaaa" }, "active": true})),
-            ]);
+            load(
+                server,
+                &[
+                    organization(&format!("a{page_number}"), json!({"name": "Aaa", "active": true})),
+                    organization(&format!("z{page_number}"), json!({"name": "Zzz", "active": true})),
+                    organization(
+                        &format!("o{:03}", page_number * 3),
+                        json!({"name": if page_number % 2 == 0 { "Zzzz" } else { "Aaaa" }, "active": true}),
+                    ),
+                ],
+            );
             assert_eq!(server.delete(&format!("Organization/o{:03}", page_number * 3 + 1)).status, 204);
         }
         page_number += 1;

@@ -6,11 +6,14 @@ use super::{check, link_parameters, load, organization, post_search, prefer, ref
 use crate::harness::{Answer, Server, on_both};
 
 fn directory(server: &Server) {
-    load(server, &[
-        organization("a", json!({"name": "Acme", "active": true})),
-        organization("b", json!({"name": "Bolt", "active": false})),
-        resource("Location", "l", json!({"name": "Acme"})),
-    ]);
+    load(
+        server,
+        &[
+            organization("a", json!({"name": "Acme", "active": true})),
+            organization("b", json!({"name": "Bolt", "active": false})),
+            resource("Location", "l", json!({"name": "Acme"})),
+        ],
+    );
 }
 
 /// The warnings that a searchset carries.

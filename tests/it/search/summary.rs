@@ -6,18 +6,26 @@ use super::{load, organization, refuse};
 use crate::harness::{Server, on_both};
 
 fn directory(server: &Server) {
-    load(server, &[
-        organization("o1", json!({
-            "text": {"status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">One</div>"},
-            "name": "One", "alias": ["Uno"], "active": true, "telecom": [{"system": "phone", "value": "1"}], "partOf": {"reference": "Organization/o2"},
-        })),
-        organization("o2", json!({"name": "Two", "alias": ["Dos"]})),
-    ]);
+    load(
+        server,
+        &[
+            organization(
+                "o1",
+                json!({
+                    "text": {"status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">One</div>"},
+                    "name": "One", "alias": ["Uno"], "active": true, "telecom": [{"system": "phone", "value": "1"}], "partOf": {"reference": "Organization/o2"},
+                }),
+            ),
+            organization("o2", json!({"name": "Two", "alias": ["Dos"]})),
+        ],
+    );
 }
 
 fn subsetted(resource: &Value) -> bool {
     resource["meta"]["tag"].as_array().is_some_and(|tags| {
-        tags.iter().any(|tag| tag["system"] == "http://terminology.hl7.org/CodeSystem/v3-ObservationValue" && tag["code"] == "SUBSETTED")
+        tags.iter().any(|tag| {
+            tag["system"] == "http://terminology.hl7.org/CodeSystem/v3-ObservationValue" && tag["code"] == "SUBSETTED"
+        })
     })
 }
 

@@ -7,13 +7,20 @@ use crate::harness::{Answer, Server, on_both};
 
 fn directory(server: &Server) {
     let tag = json!({"tag": [{"system": "http://a.example", "code": "t"}]});
-    load(server, &[
-        organization("o1", json!({"name": "Beta", "meta": tag, "active": true})),
-        organization("o2", json!({"name": "Delta"})),
-        resource("Location", "l1", json!({"name": "Alpha", "meta": tag, "managingOrganization": {"reference": "Organization/o2"}})),
-        resource("Location", "l2", json!({"name": "Gamma"})),
-        resource("Practitioner", "p1", json!({"name": [{"family": "Beta"}], "meta": tag})),
-    ]);
+    load(
+        server,
+        &[
+            organization("o1", json!({"name": "Beta", "meta": tag, "active": true})),
+            organization("o2", json!({"name": "Delta"})),
+            resource(
+                "Location",
+                "l1",
+                json!({"name": "Alpha", "meta": tag, "managingOrganization": {"reference": "Organization/o2"}}),
+            ),
+            resource("Location", "l2", json!({"name": "Gamma"})),
+            resource("Practitioner", "p1", json!({"name": [{"family": "Beta"}], "meta": tag})),
+        ],
+    );
 }
 
 fn names(answer: &Answer) -> Vec<String> {

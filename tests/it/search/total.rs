@@ -6,7 +6,14 @@ use super::{load, organization, refuse, resource};
 use crate::harness::{Server, on_both};
 
 fn directory(server: &Server) {
-    let mut all: Vec<Value> = (0..25).map(|n| organization(&format!("o{n}"), json!({"name": format!("Group {n}"), "alias": ["Group", "Groups"], "active": n % 5 != 0}))).collect();
+    let mut all: Vec<Value> = (0..25)
+        .map(|n| {
+            organization(
+                &format!("o{n}"),
+                json!({"name": format!("Group {n}"), "alias": ["Group", "Groups"], "active": n % 5 != 0}),
+            )
+        })
+        .collect();
     all.push(resource("Location", "l", json!({"managingOrganization": {"reference": "Organization/o1"}})));
     load(server, &all);
 }
