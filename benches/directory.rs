@@ -5,6 +5,15 @@
 //! FHIR servers can do the same work in the same rounds (`--target NAME=URL`). Answers are checked against what the
 //! generated data say, because a fast wrong answer is worthless: one wrong answer and the exit code is 1.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
+
 #[path = "directory/check.rs"]
 mod check;
 #[path = "directory/client.rs"]

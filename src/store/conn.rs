@@ -228,10 +228,11 @@ impl Conn {
     /// # Errors
     /// [`StoreError`] by what the database says.
     pub async fn batch(&mut self, statements: &str) -> Result<(), StoreError> {
-        Ok(match self {
+        match self {
             Self::Sqlite(link) => link.conn.batch_execute(statements)?,
             Self::Postgres(link) => (&mut &link.conn).batch_execute(statements).await?,
-        })
+        }
+        Ok(())
     }
 
     /// Another handle on a PostgreSQL connection, for a statement beside those under way.

@@ -1,5 +1,14 @@
 //! The integration suite: one binary. Every test that stores something runs on SQLite and on PostgreSQL.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod conformance;
 mod harness;
 mod import;

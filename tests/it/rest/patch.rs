@@ -216,7 +216,7 @@ on_both! {
         stored(server, &organization_as("acme", "One"));
         let value = json!({"name": "value", "valueString": "x"});
         for operation in [
-            parts("replace", "Organization.alias", &[value.clone()]),
+            parts("replace", "Organization.alias", std::slice::from_ref(&value)),
             parts("add", "Organization.contact", &[json!({"name": "name", "valueString": "purpose"}), value.clone()]),
             parts("insert", "Organization.alias", &[json!({"name": "index", "valueInteger": 1}), value]),
         ] {
@@ -244,7 +244,7 @@ on_both! {
     fn a_fhirpath_patch_with_a_wrong_value_type_is_an_error(server) {
         stored(server, &organization_as("acme", "One"));
         for value in [json!({"name": "value", "valueBoolean": true}), json!({"name": "value", "valueInteger": 7}), json!({"name": "value", "valueCoding": {"code": "x"}})] {
-            let answer = fhirpath_patch(server, parts("replace", "Organization.name", &[value.clone()]));
+            let answer = fhirpath_patch(server, parts("replace", "Organization.name", std::slice::from_ref(&value)));
             assert!(matches!(answer.status, 400 | 422), "{value}: {answer}");
         }
         assert_untouched(server);
@@ -254,8 +254,8 @@ on_both! {
         stored(server, &organization_as("acme", "One"));
         let value = json!({"name": "value", "valueString": "x"});
         for operation in [
-            json!([]), parts("rename", "Organization.name", &[value.clone()]), parts("replace", "Organization.name", &[]), parts("replace", "Organization..name", &[value.clone()]),
-            parts("replace", "Location.name", &[value.clone()]), parts("add", "Organization", &[value.clone()]), parts("replace", "Organization.id", &[value]),
+            json!([]), parts("rename", "Organization.name", std::slice::from_ref(&value)), parts("replace", "Organization.name", &[]), parts("replace", "Organization..name", std::slice::from_ref(&value)),
+            parts("replace", "Location.name", std::slice::from_ref(&value)), parts("add", "Organization", std::slice::from_ref(&value)), parts("replace", "Organization.id", &[value]),
             parts("move", "Organization.identifier", &[json!({"name": "source", "valueInteger": 0}), json!({"name": "destination", "valueInteger": 5})]),
         ] {
             let answer = fhirpath_patch(server, operation.clone());

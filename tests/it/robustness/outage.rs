@@ -170,7 +170,7 @@ fn all_kinds(server: &Server, n: usize) -> Vec<(&'static str, Answer)> {
         ("update", server.put(&format!("Organization/{id}"), &organization(&id, "x"))),
         ("create", server.post("Organization", &organization("x", "created"))),
         ("conditional update", server.put("Organization?name:exact=first", &json!({"resourceType": "Organization", "name": "first", "alias": [id]}))),
-        ("patch", server.patch("Organization/first", "application/json-patch+json", &json!([{"op": "add", "path": "/active", "value": n % 2 == 0}]))),
+        ("patch", server.patch("Organization/first", "application/json-patch+json", &json!([{"op": "add", "path": "/active", "value": n.is_multiple_of(2)}]))),
         ("transaction", server.post("", &json!({"resourceType": "Bundle", "type": "transaction", "entry": [{"request": {"method": "GET", "url": "Organization/first"}}]}))),
         ("delete", server.delete(&format!("Organization/{id}"))),
     ]

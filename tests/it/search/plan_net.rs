@@ -271,6 +271,7 @@ const PARAMETERS: &[(&str, &[&str])] = &[
 ];
 
 /// The `chain` column of the tables: reference parameters and what may follow, with a value that only `full` meets.
+#[expect(clippy::type_complexity, reason = "a table")]
 const CHAINS: &[(&str, &[(&str, &str, &[&str])])] = &[
     (
         "PractitionerRole",
