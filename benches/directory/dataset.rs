@@ -166,6 +166,8 @@ fn practitioner(id: String, resource: &Value) -> Practitioner {
         let single = [&name["family"], &name["text"]].into_iter();
         let many = [&name["given"], &name["prefix"], &name["suffix"]].into_iter().flat_map(items);
         names.extend(single.chain(many).filter_map(Value::as_str).map(Folded::new));
+        // The parts of a family name are found each by itself.
+        names.extend(name["family"].as_str().into_iter().flat_map(|family| family.split([' ', '-'])).map(Folded::new));
     }
     let family = items(&resource["name"]).find_map(|name| name["family"].as_str()).map(str::to_owned);
     Practitioner { id, npis, family, names }

@@ -1,8 +1,12 @@
 //! `_include` and `_revinclude` (R4 search.html#include).
 
+use crate::fhir::resource::excerpt;
 use crate::fhir::types::ResourceType;
 
 use super::param::{ParamKind, SearchParam, registry};
+
+/// Longer than any `Source:parameter:Target` is.
+const VALUE_BYTES_MAX: usize = 200;
 
 #[derive(Clone, Debug)]
 pub struct Include {
@@ -23,6 +27,9 @@ impl Include {
     /// # Errors
     /// A sentence that says which part names nothing.
     pub fn parse(value: &str, reverse: bool, iterate: bool, searched: &[ResourceType]) -> Result<Self, String> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(format!("'{}' is too long to be Source:parameter", excerpt(value)));
+        }
         let mut parts = value.split(':');
         let source = parts.next().unwrap_or_default();
         let (param, target) = (parts.next(), parts.next());

@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["fhir", "search", "store", "app", "interactions"]),
     ("demo", &[]),
     ("ingest", &["fhir", "config", "search", "store", "app", "interactions"]),
-    ("export", &["fhir", "store", "app"]),
+    ("export", &["fhir", "search", "store", "app"]),
     ("cli", &["fhir", "config", "search", "store", "app", "interactions", "http", "demo", "ingest", "export"]),
 ];
 

@@ -51,7 +51,7 @@ on_both! {
         import(server, &package);
         import(server, &package);
         let out = server.data().join("out");
-        let done = server.command(&["export", "--out"]).arg(&out).output().expect("the export runs");
+        let done = server.command(&["export", "--out", &out.to_string_lossy()]).output().expect("the export runs");
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
         let mut count = 0;
         for file in std::fs::read_dir(&out).expect("the export").map(|entry| entry.expect("an entry").path()) {
