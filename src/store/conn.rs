@@ -282,7 +282,7 @@ fn prepare_sqlite(conn: &mut SqliteConnection, purpose: Use) -> QueryResult<()> 
         conn.batch_execute("PRAGMA journal_mode = WAL")?;
         // An acknowledged write survives power loss.
         conn.batch_execute("PRAGMA synchronous = FULL")?;
-        conn.batch_execute("PRAGMA wal_autocheckpoint = 4000")?;
+        conn.batch_execute("PRAGMA wal_autocheckpoint = 10000")?;
         conn.batch_execute("PRAGMA journal_size_limit = 67108864")?;
         conn.batch_execute("PRAGMA cache_size = -32768")?;
     } else {

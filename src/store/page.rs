@@ -23,8 +23,10 @@ use super::error::StoreError;
 use super::predicate::Predicates;
 use super::sql::Sql;
 
-/// Matches up to which a filter is counted before a search; one with as many is broad.
+/// Matches up to which a filter is counted before a search; one with as many is broad. A filter that is alone is counted
+/// less far: there is nothing it could be better than but a walk over the type.
 const BROAD: i64 = 2_000;
+const BROAD_ALONE: i64 = 500;
 /// How long such a count is remembered, and how many are.
 const COUNT_AGE: Duration = Duration::from_secs(30);
 const COUNTS_MAX: usize = 4_096;
@@ -198,14 +200,15 @@ async fn sqlite_driver(
         return Ok(Some(*at));
     }
     let mut best: Option<(usize, i64)> = None;
+    let broad = if drives.len() == 1 { BROAD_ALONE } else { BROAD };
     for (at, _, drive) in &drives {
-        let matches = counted(conn, drive).await?;
+        let matches = counted(conn, drive, broad).await?;
         if best.is_none_or(|(_, fewest)| matches < fewest) {
             best = Some((*at, matches));
         }
     }
     Ok(match best {
-        Some((_, fewest)) if fewest >= BROAD && is_in_order => {
+        Some((_, fewest)) if fewest >= broad && is_in_order => {
             drives.iter().find(|(_, filter, _)| comes_in_order(filter)).map(|(at, ..)| *at)
         }
         Some((at, _)) => Some(at),
@@ -223,19 +226,19 @@ fn comes_in_order(filter: &Filter) -> bool {
 }
 
 thread_local! {
-    static COUNTS: RefCell<HashMap<u64, (Clock, i64)>> = RefCell::new(HashMap::new());
+    static COUNTS: RefCell<HashMap<(u64, i64), (Clock, i64)>> = RefCell::new(HashMap::new());
 }
 
-/// How many rows a drive yields, up to [`BROAD`]; remembered for a while.
-async fn counted(conn: &mut Conn, drive: &Sql) -> Result<i64, StoreError> {
-    let key = drive.fingerprint();
+/// How many rows a drive yields, up to `most`; remembered for a while.
+async fn counted(conn: &mut Conn, drive: &Sql, most: i64) -> Result<i64, StoreError> {
+    let key = (drive.fingerprint(), most);
     let known =
         COUNTS.with_borrow(|counts| counts.get(&key).filter(|(at, _)| at.elapsed() < COUNT_AGE).map(|(_, n)| *n));
     if let Some(known) = known {
         return Ok(known);
     }
     let mut sql = conn.sql("SELECT COUNT(*) FROM (");
-    sql.append(drive.clone()).text(" LIMIT ").i64(BROAD).text(") n");
+    sql.append(drive.clone()).text(" LIMIT ").i64(most).text(") n");
     let matches = conn.first::<(st::BigInt,), (i64,)>(&sql).await?.map_or(0, |row| row.0);
     COUNTS.with_borrow_mut(|counts| {
         if counts.len() >= COUNTS_MAX {
