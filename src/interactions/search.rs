@@ -199,7 +199,7 @@ fn render(app: &App, request: &Request, query: &Query, results: Results) -> Resu
         if results.has_more
             && let Some(last) = results.matches.last()
         {
-            let cursor = Cursor { part: 0, keys: last.keys.clone(), rid: last.rid };
+            let cursor = Cursor { keys: last.keys.clone(), rid: last.rid };
             let sealed = app.signature.seal(&cursor, &cursor_context(query, &request.path));
             let sealed = sealed.ok_or_else(|| FhirError::new(Kind::Internal, "Internal error."))?;
             links.push(json!({"relation": "next", "url": url(Some(("_cursor", &sealed)))}));

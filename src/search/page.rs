@@ -26,8 +26,6 @@ pub enum KeyValue {
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Position in the list of searched types.
-    pub part: usize,
     pub keys: Vec<KeyValue>,
     /// Row id of the last match: the last sort key of every search.
     pub rid: i64,
@@ -80,7 +78,6 @@ mod tests {
     fn a_cursor_opens_only_unchanged_and_in_its_own_search() {
         let signature = Signature::new(vec![7; 32]);
         let cursor = Cursor {
-            part: 1,
             keys: vec![KeyValue::Text("smith".into()), KeyValue::None, KeyValue::Int(-3), KeyValue::Float(0.5)],
             rid: 42,
         };

@@ -25,6 +25,15 @@ impl Dialect {
         }
     }
 
+    /// `EXISTS`, evaluated for each row at hand. SQLite would make a join of a plain one and may then begin with the
+    /// table inside, which a probe is there to avoid; PostgreSQL is to choose.
+    pub fn exists(self) -> &'static str {
+        match self {
+            Self::Sqlite => "1 = EXISTS",
+            Self::Postgres => "EXISTS",
+        }
+    }
+
     /// Locks the rows of a SELECT against other writers. SQLite has one writer only.
     pub fn for_update(self) -> &'static str {
         match self {

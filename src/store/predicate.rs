@@ -168,6 +168,7 @@ impl Predicates {
 
     /// A condition on the row id `rid`, an expression of an enclosing statement.
     pub(super) fn probe(&mut self, filter: &Filter, rid: &str) -> Sql {
+        let exists = self.dialect.exists();
         let mut sql = self.sql("");
         let t = self.alias();
         match filter {
@@ -179,7 +180,7 @@ impl Predicates {
                 sql.made(format!(" AND {t}.id")).in_texts(ids.clone()).made(format!(" AND {t}.live = 1)"));
             }
             Filter::LastUpdated { ranges, .. } => {
-                sql.made(format!("EXISTS (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1"));
+                sql.made(format!("{exists} (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1"));
                 last_updated(&mut sql, &t, ranges);
                 sql.text(")");
             }
@@ -196,7 +197,7 @@ impl Predicates {
                         (0, false) => "(",
                         (_, false) => " OR ",
                     });
-                    sql.made(format!("EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                    sql.made(format!("{exists} (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
                         .i32(id)
                         .text(")");
                 }
@@ -205,14 +206,14 @@ impl Predicates {
                 }
             }
             Filter::Chain { param, target, inner } => {
-                sql.made(format!("EXISTS (SELECT 1 FROM index_reference {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                sql.made(format!("{exists} (SELECT 1 FROM index_reference {t} WHERE {t}.rid = {rid} AND {t}.param = "))
                     .i32(param.id);
                 self.probe_next(&mut sql, *target, inner, &format!("{t}.target"));
                 sql.text(")");
             }
             Filter::Has { param, inner } => {
                 sql.made(format!(
-                    "EXISTS (SELECT 1 FROM index_reference {t} WHERE {t}.target = {rid} AND {t}.param = "
+                    "{exists} (SELECT 1 FROM index_reference {t} WHERE {t}.target = {rid} AND {t}.param = "
                 ))
                 .i32(param.id);
                 self.probe_next(&mut sql, param.base, inner, &format!("{t}.rid"));
@@ -241,16 +242,18 @@ impl Predicates {
 
     /// ` AND …`: a live resource of this type.
     fn live(&mut self, sql: &mut Sql, base: ResourceType, rid: &str) {
+        let exists = self.dialect.exists();
         let t = self.alias();
         sql.made(format!(
-            " AND EXISTS (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1 AND {t}.rtype = "
+            " AND {exists} (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1 AND {t}.rtype = "
         ));
         sql.i16(base.code()).text(")");
     }
 
     fn probe_value(&mut self, sql: &mut Sql, t: &str, rid: &str, param: &SearchParam, test: &Test) {
+        let exists = self.dialect.exists();
         let exists = |sql: &mut Sql, table: &str, id: i32| {
-            sql.made(format!("EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+            sql.made(format!("{exists} (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
                 .i32(id)
                 .text(" AND (");
         };
