@@ -34,6 +34,15 @@ impl Dialect {
         }
     }
 
+    /// After the table `resource`: walk it in order of the row ids. SQLite keeps no statistics to see by itself that this
+    /// index ends a page early.
+    pub fn in_order(self) -> &'static str {
+        match self {
+            Self::Sqlite => "INDEXED BY resource_live ",
+            Self::Postgres => "",
+        }
+    }
+
     /// Locks the rows of a SELECT against other writers. SQLite has one writer only.
     pub fn for_update(self) -> &'static str {
         match self {

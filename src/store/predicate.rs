@@ -90,7 +90,8 @@ impl Predicates {
     pub(super) fn scan(&mut self, base: ResourceType) -> Sql {
         let t = self.alias();
         let mut sql = self.sql("SELECT ");
-        sql.made(format!("{t}.rid AS rid FROM resource {t} WHERE {t}.rtype = ")).i16(base.code());
+        let in_order = self.dialect.in_order();
+        sql.made(format!("{t}.rid AS rid FROM resource {t} {in_order}WHERE {t}.rtype = ")).i16(base.code());
         sql.made(format!(" AND {t}.live = 1")).text(self.dialect.go_on());
         sql
     }

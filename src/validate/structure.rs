@@ -248,7 +248,7 @@ impl<'d> Walk<'d> {
             }
             Fault::Xhtml(fault) => self.report(IssueCode::Value, path, format_args!("Not a safe narrative: {fault}")),
             Fault::Format(expected) => {
-                let text = value.as_str().map_or_else(|| excerpt(&value.to_string()), |text| excerpt(text));
+                let text = value.as_str().map_or_else(|| excerpt(&value.to_string()), excerpt);
                 self.report(IssueCode::Value, path, format_args!("'{text}' is not {expected}"));
             }
         }
