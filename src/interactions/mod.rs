@@ -1,4 +1,4 @@
-//! One file for each FHIR interaction (R4 http.html). Every write of the product passes [`write`].
+//! One file for each FHIR interaction (R4 http.html). Every write of the product passes [`mod@write`].
 
 pub mod answer;
 pub mod batch;

@@ -105,7 +105,7 @@ pub async fn write(app: &Arc<App>, puts: Vec<Put>) -> Result<Vec<Written>, FhirE
 /// Stores one resource in one transaction.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn write_one(app: &Arc<App>, put: Put) -> Result<Written, FhirError> {
     let written = write(app, vec![put]).await?;
     written.into_iter().next().ok_or_else(nothing_written)
