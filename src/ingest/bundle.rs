@@ -1,14 +1,13 @@
 //! The entries of a Bundle as single puts and deletes. Bundles are read for what they hold, not executed: each resource
 //! is put under its own id, whatever the type of the Bundle.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::{self, excerpt};
 use crate::fhir::types::{ResourceType, is_id};
+use crate::interactions::rewrite::{Names, rewrite};
 use crate::search::value::Target;
 
 use super::identity;
@@ -38,7 +37,7 @@ pub(super) fn entries(mut bundle: Value) -> Result<Vec<Numbered>, FhirError> {
         Some(Value::Array(list)) => list,
         Some(_) => return Err(FhirError::malformed("Bundle.entry is a list.").at("Bundle.entry")),
     };
-    let mut names = HashMap::new();
+    let mut names = Names::new();
     let mut found = Vec::with_capacity(list.len());
     for (at, mut entry) in list.into_iter().enumerate() {
         let Some(asked) = read(&mut entry) else { continue };
@@ -51,7 +50,7 @@ pub(super) fn entries(mut bundle: Value) -> Result<Vec<Numbered>, FhirError> {
     }
     for (_, asked) in &mut found {
         if let Ok(Entry::Put(body)) = asked {
-            follow(body, &names);
+            rewrite(body, &names);
         }
     }
     if is_history {
@@ -111,26 +110,6 @@ fn named(url: &str) -> Option<(&str, &str)> {
     let mut parts = url.rsplit('/');
     let (id, name) = (parts.next()?, parts.next()?);
     is_id(id).then_some((name, id))
-}
-
-/// Turns references to entries into references to what they are stored as.
-fn follow(value: &mut Value, names: &HashMap<String, String>) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| follow(item, names)),
-        Value::Object(object) => {
-            for (property, value) in object {
-                match value {
-                    Value::String(link) if property == "reference" => {
-                        if let Some(name) = names.get(link) {
-                            link.clone_from(name);
-                        }
-                    }
-                    _ => follow(value, names),
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

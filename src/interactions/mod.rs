@@ -11,7 +11,7 @@ mod error;
 pub mod history;
 pub mod patch;
 pub mod read;
-mod rewrite;
+pub mod rewrite;
 pub mod search;
 pub mod transaction;
 pub mod update;

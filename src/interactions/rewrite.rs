@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::fhir::definitions::{Content, Definitions, Node, definitions};
 
 /// From the names that entries have in the Bundle (`urn:uuid:…`, absolute and relative URLs) to `Type/id`.
-pub(super) type Names = HashMap<String, String>;
+pub type Names = HashMap<String, String>;
 
 /// Replaces every link to an entry: `Reference.reference`, elements of type uri, url, oid and uuid, and the links of
 /// narratives; in contained resources and extensions too. A canonical names no instance and stays.
-pub(super) fn rewrite(resource: &mut Value, names: &Names) {
+pub fn rewrite(resource: &mut Value, names: &Names) {
     if !names.is_empty() {
         let definitions = definitions();
         let node = resource.get("resourceType").and_then(Value::as_str).and_then(|name| definitions.resource(name));
