@@ -13,7 +13,8 @@ CREATE UNIQUE INDEX resource_name ON resource (rtype, id);
 CREATE INDEX resource_live ON resource (rtype, rid) WHERE live = 1;
 CREATE INDEX resource_updated ON resource (rtype, last_updated, rid) WHERE live = 1;
 
--- One row for each version, in order of writing: the history and the log of events. kind: 1 POST, 2 PUT, 3 DELETE.
+-- One row for each version, in order of writing: the history and the log of events. kind: 1 POST, 2 PUT,
+-- 3 DELETE, 4 PUT where nothing was.
 -- body is the zstd-compressed resource once a later version stands in resource; NULL for the current one and deletions.
 -- xid: the writing transaction. Sequence order is not commit order: read events only below pg_snapshot_xmin.
 CREATE TABLE version (
@@ -63,7 +64,7 @@ CREATE INDEX index_uri_rid ON index_uri (rid, param);
 CREATE TABLE index_position (
     param INTEGER NOT NULL, cell INTEGER NOT NULL, rid BIGINT NOT NULL, x DOUBLE PRECISION NOT NULL,
     y DOUBLE PRECISION NOT NULL, z DOUBLE PRECISION NOT NULL,
-    PRIMARY KEY (param, cell, rid)
+    PRIMARY KEY (param, cell, rid) INCLUDE (x, y, z)
 );
 CREATE INDEX index_position_rid ON index_position (rid, param);
 

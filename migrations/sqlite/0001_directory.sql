@@ -13,7 +13,8 @@ CREATE UNIQUE INDEX resource_name ON resource (rtype, id);
 CREATE INDEX resource_live ON resource (rtype, rid) WHERE live = 1;
 CREATE INDEX resource_updated ON resource (rtype, last_updated, rid) WHERE live = 1;
 
--- One row for each version, in order of writing: the history and the log of events. kind: 1 POST, 2 PUT, 3 DELETE.
+-- One row for each version, in order of writing: the history and the log of events. kind: 1 POST, 2 PUT,
+-- 3 DELETE, 4 PUT where nothing was.
 -- body is the zstd-compressed resource once a later version stands in resource; NULL for the current one and deletions.
 CREATE TABLE version (
     seq     INTEGER PRIMARY KEY,

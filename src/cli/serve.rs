@@ -135,7 +135,7 @@ async fn load_demo(app: &Arc<App>) -> anyhow::Result<()> {
         puts.push(Put {
             target: Target { resource_type, id },
             resource: Some(prepared),
-            if_match: None,
+            expected: None,
             is_create: false,
         });
         if puts.len() == DEMO_BATCH {

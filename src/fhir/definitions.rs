@@ -46,6 +46,19 @@ impl Definitions {
         self.type_named(name).filter(|node| node.kind == Kind::Resource)
     }
 
+    /// The property at the end of dotted JSON names that begin with a type, such as `Practitioner.name.family`.
+    pub fn property_at(&self, path: &str) -> Option<&Property> {
+        let mut names = path.split('.');
+        let mut node = self.type_named(names.next()?)?;
+        let mut found = node.property(names.next()?)?;
+        for name in names {
+            let Content::Object(id) = found.content else { return None };
+            node = self.node(id);
+            found = node.property(name)?;
+        }
+        Some(found)
+    }
+
     /// The node of an id that these definitions gave out.
     pub fn node(&self, id: NodeId) -> &Node {
         static NOTHING: Node = Node {
@@ -142,6 +155,8 @@ pub struct Element {
     pub is_choice: bool,
     pub is_summary: bool,
     pub is_modifier: bool,
+    /// The value set of a required binding, with its version; empty without one.
+    pub required_set: &'static str,
 }
 
 impl Element {
@@ -234,20 +249,10 @@ primitives! {
 mod tests {
     use super::*;
 
-    /// Walks a dotted path of JSON property names from a type, and describes what it ends at.
+    /// Describes what a dotted path ends at.
     fn describe(path: &str) -> Option<String> {
         let definitions = definitions();
-        let mut names = path.split('.');
-        let mut node = definitions.type_named(names.next()?)?;
-        let mut last = None;
-        for name in names {
-            let property = node.property(name)?;
-            last = Some(property);
-            if let Content::Object(id) = property.content {
-                node = definitions.node(id);
-            }
-        }
-        let Property { content, element, .. } = last?;
+        let Property { content, element, .. } = definitions.property_at(path)?;
         let content = match content {
             Content::Primitive(primitive) => primitive.code(),
             Content::Object(id) => definitions.node(*id).path,

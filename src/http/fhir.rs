@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -30,7 +31,17 @@ async fn serve(
     request: &HttpRequest,
     handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>,
 ) -> HttpResponse {
-    match Wishes::read(app, request) {
+    serve_form(app, request, &[], handler).await
+}
+
+/// The same for a search, whose wishes may be in a form.
+async fn serve_form(
+    app: &Shared,
+    request: &HttpRequest,
+    form: &[u8],
+    handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>,
+) -> HttpResponse {
+    match Wishes::read(app, request, form) {
         Ok(wishes) => {
             let result = handler(&wishes).await;
             respond(app, request, &wishes, result)
@@ -79,7 +90,7 @@ pub async fn read_version(app: Shared, request: HttpRequest, path: Path<(String,
 }
 
 pub async fn search_type(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
+    serve_form(&app, &request, form(&request, &body), async |wishes| {
         let name = path.into_inner();
         let types = vec![type_named(&name)?];
         let pairs = search_parameters(&request, &body)?;
@@ -93,7 +104,7 @@ pub async fn search_type(app: Shared, request: HttpRequest, path: Path<String>, 
 }
 
 pub async fn search_system(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
+    serve_form(&app, &request, form(&request, &body), async |wishes| {
         let pairs = search_parameters(&request, &body)?;
         let types = system_types(&pairs)?;
         let request =
@@ -103,10 +114,16 @@ pub async fn search_system(app: Shared, request: HttpRequest, body: Bytes) -> Ht
     .await
 }
 
+/// The body of a POST whose media type is that of a form.
+fn form<'b>(request: &HttpRequest, body: &'b Bytes) -> &'b [u8] {
+    let is_form = request.method() == Method::POST && negotiate::media(request).is_ok_and(|media| media == Media::Form);
+    if is_form { body } else { &[] }
+}
+
 /// The parameters of the URL and, for a POST, of the form.
 fn search_parameters(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String, String)>, FhirError> {
     let mut pairs = negotiate::query(request);
-    if request.method() == actix_web::http::Method::POST {
+    if request.method() == Method::POST {
         let is_form = body.is_empty() || negotiate::media(request)? == Media::Form;
         if !is_form {
             return Err(FhirError::new(
@@ -163,8 +180,8 @@ pub async fn update_resource(
     serve(&app, &request, async |_| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
-        let if_match = negotiate::if_match(&request)?;
-        update::update(&app, resource_type, &id, negotiate::resource(&request, &body)?, if_match).await
+        let expected = negotiate::expected(&request)?;
+        update::update(&app, resource_type, &id, negotiate::resource(&request, &body)?, expected).await
     })
     .await
 }
@@ -173,8 +190,8 @@ pub async fn update_where(app: Shared, request: HttpRequest, path: Path<String>,
     serve(&app, &request, async |_| {
         let resource_type = type_named(&path.into_inner())?;
         let condition = Condition::parse(&app, resource_type, request.query_string())?;
-        let if_match = negotiate::if_match(&request)?;
-        update::update_where(&app, resource_type, condition, negotiate::resource(&request, &body)?, if_match).await
+        let expected = negotiate::expected(&request)?;
+        update::update_where(&app, resource_type, condition, negotiate::resource(&request, &body)?, expected).await
     })
     .await
 }
@@ -188,8 +205,8 @@ pub async fn patch_resource(
     serve(&app, &request, async |_| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
-        let if_match = negotiate::if_match(&request)?;
-        patch::patch(&app, resource_type, &id, &patch_document(&request, &body)?, if_match).await
+        let expected = negotiate::expected(&request)?;
+        patch::patch(&app, resource_type, &id, &patch_document(&request, &body)?, expected).await
     })
     .await
 }
@@ -198,8 +215,8 @@ pub async fn patch_where(app: Shared, request: HttpRequest, path: Path<String>, 
     serve(&app, &request, async |_| {
         let resource_type = type_named(&path.into_inner())?;
         let condition = Condition::parse(&app, resource_type, request.query_string())?;
-        let if_match = negotiate::if_match(&request)?;
-        patch::patch_where(&app, resource_type, condition, patch_document(&request, &body)?, if_match).await
+        let expected = negotiate::expected(&request)?;
+        patch::patch_where(&app, resource_type, condition, patch_document(&request, &body)?, expected).await
     })
     .await
 }
@@ -221,7 +238,7 @@ pub async fn delete_resource(app: Shared, request: HttpRequest, path: Path<(Stri
     serve(&app, &request, async |_| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
-        delete::delete(&app, resource_type, &id, negotiate::if_match(&request)?).await
+        delete::delete(&app, resource_type, &id, negotiate::expected(&request)?).await
     })
     .await
 }
@@ -230,7 +247,7 @@ pub async fn delete_where(app: Shared, request: HttpRequest, path: Path<String>)
     serve(&app, &request, async |_| {
         let resource_type = type_named(&path.into_inner())?;
         let condition = Condition::parse(&app, resource_type, request.query_string())?;
-        delete::delete_where(&app, resource_type, condition).await
+        delete::delete_where(&app, resource_type, condition, negotiate::expected(&request)?).await
     })
     .await
 }
@@ -282,6 +299,6 @@ pub async fn not_found(app: Shared, request: HttpRequest) -> HttpResponse {
 
 /// A refusal in the format that the client asked for, as far as that can be told.
 pub fn refused(app: &Shared, request: &HttpRequest, error: FhirError) -> HttpResponse {
-    let wishes = Wishes::read(app, request).unwrap_or_else(|_unreadable| Wishes::plain(app));
+    let wishes = Wishes::read(app, request, &[]).unwrap_or_else(|_unreadable| Wishes::plain(app));
     refusal(app, &wishes, &error)
 }

@@ -6,11 +6,10 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
-use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::{excerpt, parse_json};
 use crate::fhir::subset::Summary;
 use crate::fhir::xml;
-use crate::interactions::bundle::version_of;
+use crate::interactions::expected::{Expected, version_of};
 use crate::search::parse::Handling;
 
 /// JSON or XML, under the name that the client used for it.
@@ -60,15 +59,16 @@ impl Wishes {
         }
     }
 
+    /// The wishes in the headers, the URL, and the form of a search that is posted.
+    ///
     /// # Errors
     /// 406 when the client accepts neither JSON nor XML; 400 for a `_summary` that is none.
-    pub fn read(app: &App, request: &HttpRequest) -> Result<Self, FhirError> {
+    pub fn read(app: &App, request: &HttpRequest, form: &[u8]) -> Result<Self, FhirError> {
         let mut wishes = Self { base: base(app, request), ..Self::plain(app) };
         let mut named = None;
-        if !request.query_string().is_empty() {
-            for (name, value) in
-                form_urlencoded::parse(request.query_string().as_bytes()).filter(|(_, value)| !value.is_empty())
-            {
+        if !(request.query_string().is_empty() && form.is_empty()) {
+            let pairs = form_urlencoded::parse(request.query_string().as_bytes()).chain(form_urlencoded::parse(form));
+            for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
                 match name.as_ref() {
                     "_format" => named = Some(value.into_owned()),
                     "_pretty" => wishes.pretty = value == "true",
@@ -236,19 +236,12 @@ pub fn resource(request: &HttpRequest, body: &[u8]) -> Result<Value, FhirError> 
     }
 }
 
-/// The version in `If-Match`.
+/// What `If-Match` or `If-None-Match` of a write expects.
 ///
 /// # Errors
-/// 400 when it is not an ETag of this server.
-pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, FhirError> {
-    match header_text(request, "if-match") {
-        None => Ok(None),
-        Some(text) => match version_of(text) {
-            Some(version) => Ok(Some(version)),
-            None => Err(FhirError::malformed(format!("If-Match is an ETag such as W/\"3\", not '{}'.", excerpt(text)))
-                .code(IssueCode::Value)),
-        },
-    }
+/// As [`Expected::read`].
+pub fn expected(request: &HttpRequest) -> Result<Option<Expected>, FhirError> {
+    Expected::read(header_text(request, "if-match"), header_text(request, "if-none-match"))
 }
 
 /// True when the client has what it would get: by `If-None-Match`, or else by `If-Modified-Since`.

@@ -1,8 +1,10 @@
 //! Many puts in one transaction, without one bad resource keeping the others out.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use crate::app::App;
@@ -18,6 +20,9 @@ use crate::store::{progress, resources};
 
 /// Puts that wait together when each has to succeed or fail by itself; the writer commits them as one group.
 const ALONE_AT_ONCE: usize = 64;
+
+/// Puts below which a part is not worth a transaction of its own.
+const PART_MIN: usize = 100;
 
 /// What became of one put.
 pub(super) type Stored = Result<(ResourceType, Outcome), FhirError>;
@@ -35,6 +40,14 @@ pub(super) struct Mark {
 /// # Errors
 /// 503 when the database cannot be used; then nothing more is stored.
 pub(super) async fn store(app: &Arc<App>, puts: &Arc<[Put]>, mark: Mark) -> Result<Vec<Stored>, FhirError> {
+    let writers = app.store.writers();
+    // A reference into another part would not resolve yet.
+    let is_one = app.settings.store.references == References::Enforce;
+    if writers > 1 && !is_one && puts.len() >= PART_MIN * writers {
+        let stored = store_in_parts(app, puts, writers).await?;
+        app.store.write(async move |conn: &mut Conn| save(conn, &mark).await).await?;
+        return Ok(stored);
+    }
     let (door, batch, saved) = (Arc::clone(app), Arc::clone(puts), mark.clone());
     let together = app
         .store
@@ -53,6 +66,37 @@ pub(super) async fn store(app: &Arc<App>, puts: &Arc<[Put]>, mark: Mark) -> Resu
             Ok(stored)
         }
     }
+}
+
+/// Stores them in several transactions at once, where the database has several writers. The mark comes after all of them:
+/// what a crash in between stored is found unchanged by the next run.
+async fn store_in_parts(app: &Arc<App>, puts: &[Put], writers: usize) -> Result<Vec<Stored>, FhirError> {
+    // A resource that comes twice stays in one part, in order.
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new(); writers];
+    for (at, put) in puts.iter().enumerate() {
+        let mut hasher = DefaultHasher::new();
+        put.target.hash(&mut hasher);
+        let part = usize::try_from(hasher.finish() % writers as u64).unwrap_or(0);
+        parts.get_mut(part).into_iter().for_each(|part| part.push(at));
+    }
+    let puts_of = |part: &[usize]| part.iter().filter_map(|at| puts.get(*at)).cloned().collect::<Vec<Put>>();
+    let writes = parts.iter().map(|part| write::write(app, puts_of(part)));
+    let mut stored: Vec<(usize, Stored)> = Vec::with_capacity(puts.len());
+    for (part, written) in parts.iter().zip(join_all(writes).await) {
+        match written {
+            Ok(written) => {
+                let written = written.into_iter().map(|one| Ok((one.target.resource_type, one.outcome)));
+                stored.extend(part.iter().copied().zip(written));
+            }
+            Err(error) if error.kind == Kind::Unavailable => return Err(error),
+            Err(_one_is_to_blame) => {
+                let alone = put_alone(app, &puts_of(part)).await?;
+                stored.extend(part.iter().copied().zip(alone));
+            }
+        }
+    }
+    stored.sort_by_key(|(at, _)| *at);
+    Ok(stored.into_iter().map(|(_, stored)| stored).collect())
 }
 
 async fn save(conn: &mut Conn, mark: &Mark) -> Result<(), StoreError> {

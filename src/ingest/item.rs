@@ -27,7 +27,6 @@ pub(super) struct Place {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all items are puts")]
 pub(super) enum Item {
     Put(Place, Put),
     /// A resource of a type that is not stored here.
@@ -93,7 +92,7 @@ pub(super) fn read(app: &App, unit: &Unit, items: &mut Vec<Item>) {
             match entry {
                 Ok(Entry::Put(body)) => put(app, place, body),
                 Ok(Entry::Delete(target)) => {
-                    Item::Put(place, Put { target, resource: None, if_match: None, is_create: false })
+                    Item::Put(place, Put { target, resource: None, expected: None, is_create: false })
                 }
                 Err(error) => Item::Rejected(Reject { place, resource: None, error }),
             }
@@ -122,7 +121,7 @@ fn put(app: &App, place: Place, body: Value) -> Item {
     };
     let target = Target { resource_type, id };
     match write::prepare(app, resource_type, body) {
-        Ok(prepared) => Item::Put(place, Put { target, resource: Some(prepared), if_match: None, is_create: false }),
+        Ok(prepared) => Item::Put(place, Put { target, resource: Some(prepared), expected: None, is_create: false }),
         Err(error) => Item::Rejected(Reject::of_put(place, &target, error)),
     }
 }

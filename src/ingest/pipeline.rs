@@ -96,6 +96,7 @@ pub async fn import(
     if let Some(source) = identity.filter(|_| !summary.is_interrupted) {
         app.store.write(async move |conn: &mut Conn| progress::clear(conn, &source).await).await.map_err(failed)?;
     }
+    app.store.gather_statistics().await.map_err(failed)?;
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
 }

@@ -44,20 +44,22 @@ pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources
 async fn run(app: &Arc<App>, call: Call, base: &str) -> Result<Answer, FhirError> {
     match call {
         Call::Create { resource_type, body, condition } => create::create(app, resource_type, body, condition).await,
-        Call::Update { resource_type, id, body, if_match } => {
-            update::update(app, resource_type, &id, body, if_match).await
+        Call::Update { resource_type, id, body, expected } => {
+            update::update(app, resource_type, &id, body, expected).await
         }
-        Call::UpdateWhere { resource_type, condition, body, if_match } => {
-            update::update_where(app, resource_type, condition, body, if_match).await
+        Call::UpdateWhere { resource_type, condition, body, expected } => {
+            update::update_where(app, resource_type, condition, body, expected).await
         }
-        Call::Patch { resource_type, id, document, if_match } => {
-            patch::patch(app, resource_type, &id, &document, if_match).await
+        Call::Patch { resource_type, id, document, expected } => {
+            patch::patch(app, resource_type, &id, &document, expected).await
         }
-        Call::PatchWhere { resource_type, condition, document, if_match } => {
-            patch::patch_where(app, resource_type, condition, document, if_match).await
+        Call::PatchWhere { resource_type, condition, document, expected } => {
+            patch::patch_where(app, resource_type, condition, document, expected).await
         }
-        Call::Delete { resource_type, id, if_match } => delete::delete(app, resource_type, &id, if_match).await,
-        Call::DeleteWhere { resource_type, condition } => delete::delete_where(app, resource_type, condition).await,
+        Call::Delete { resource_type, id, expected } => delete::delete(app, resource_type, &id, expected).await,
+        Call::DeleteWhere { resource_type, condition, expected } => {
+            delete::delete_where(app, resource_type, condition, expected).await
+        }
         Call::Get(get) => run_get(app, get, base).await,
     }
 }

@@ -11,6 +11,7 @@ use crate::search::extract::local_part;
 
 use super::answer::{Answer, etag};
 use super::condition::Condition;
+use super::expected::{Expected, version_of};
 use super::patch::Document;
 
 /// One entry: what is to be done.
@@ -24,12 +25,12 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub enum Call {
     Create { resource_type: ResourceType, body: Value, condition: Option<Condition> },
-    Update { resource_type: ResourceType, id: String, body: Value, if_match: Option<i64> },
-    UpdateWhere { resource_type: ResourceType, condition: Condition, body: Value, if_match: Option<i64> },
-    Patch { resource_type: ResourceType, id: String, document: Document, if_match: Option<i64> },
-    PatchWhere { resource_type: ResourceType, condition: Condition, document: Document, if_match: Option<i64> },
-    Delete { resource_type: ResourceType, id: String, if_match: Option<i64> },
-    DeleteWhere { resource_type: ResourceType, condition: Condition },
+    Update { resource_type: ResourceType, id: String, body: Value, expected: Option<Expected> },
+    UpdateWhere { resource_type: ResourceType, condition: Condition, body: Value, expected: Option<Expected> },
+    Patch { resource_type: ResourceType, id: String, document: Document, expected: Option<Expected> },
+    PatchWhere { resource_type: ResourceType, condition: Condition, document: Document, expected: Option<Expected> },
+    Delete { resource_type: ResourceType, id: String, expected: Option<Expected> },
+    DeleteWhere { resource_type: ResourceType, condition: Condition, expected: Option<Expected> },
     Get(Get),
 }
 
@@ -114,13 +115,15 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
     let path = local_part(&app.bases, path)
         .ok_or_else(|| bad(format!("'{}' is not a URL of this server.", excerpt(url)), "request.url"))?
         .trim_matches('/');
-    let if_match = text("ifMatch")
-        .map(|tag| version_of(tag).ok_or_else(|| bad("ifMatch is an ETag such as W/\"3\".", "request.ifMatch")))
-        .transpose()?;
+    let if_none_match = text("ifNoneMatch");
+    let expected = match method {
+        "PUT" | "PATCH" | "DELETE" => Expected::read(text("ifMatch"), if_none_match)?,
+        _ => None,
+    };
     let resource = || body.ok_or_else(|| bad(format!("A {method} entry carries a resource."), "resource"));
     let call = match method {
         "GET" | "HEAD" => {
-            let if_none_match = text("ifNoneMatch").and_then(version_of);
+            let if_none_match = if_none_match.and_then(version_of);
             Call::Get(Get { what: what(path, query)?, is_head: method == "HEAD", if_none_match })
         }
         "POST" => {
@@ -131,18 +134,18 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
         "PUT" | "PATCH" | "DELETE" => {
             let (resource_type, place) = place(app, path, query)?;
             match (method, place) {
-                ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: resource()?, if_match },
+                ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: resource()?, expected },
                 ("PUT", Place::Where(condition)) => {
-                    Call::UpdateWhere { resource_type, condition, body: resource()?, if_match }
+                    Call::UpdateWhere { resource_type, condition, body: resource()?, expected }
                 }
                 ("PATCH", Place::Id(id)) => {
-                    Call::Patch { resource_type, id, document: document(resource()?)?, if_match }
+                    Call::Patch { resource_type, id, document: document(resource()?)?, expected }
                 }
                 ("PATCH", Place::Where(condition)) => {
-                    Call::PatchWhere { resource_type, condition, document: document(resource()?)?, if_match }
+                    Call::PatchWhere { resource_type, condition, document: document(resource()?)?, expected }
                 }
-                (_, Place::Id(id)) => Call::Delete { resource_type, id, if_match },
-                (_, Place::Where(condition)) => Call::DeleteWhere { resource_type, condition },
+                (_, Place::Id(id)) => Call::Delete { resource_type, id, expected },
+                (_, Place::Where(condition)) => Call::DeleteWhere { resource_type, condition, expected },
             }
         }
         _ => {
@@ -252,14 +255,6 @@ pub fn system_types(pairs: &[(String, String)]) -> Result<Vec<ResourceType>, Fhi
     types.sort();
     types.dedup();
     Ok(if types.is_empty() { ResourceType::ALL.to_vec() } else { types })
-}
-
-/// The version in an ETag: `W/"3"`, `"3"`, or a bare 3 as some clients send it.
-pub fn version_of(tag: &str) -> Option<i64> {
-    let tag = tag.trim();
-    let tag = tag.strip_prefix("W/").unwrap_or(tag);
-    let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
-    tag.parse().ok().filter(|version| *version >= 0)
 }
 
 /// The entry of a response Bundle.

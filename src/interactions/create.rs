@@ -34,7 +34,7 @@ pub async fn create(
 ) -> Result<Answer, FhirError> {
     let prepared = write::prepare(app, resource_type, body)?;
     let target = Target { resource_type, id: new_id() };
-    let put = Put { target, resource: Some(prepared), if_match: None, is_create: true };
+    let put = Put { target, resource: Some(prepared), expected: None, is_create: true };
     let Some(condition) = condition else {
         return Ok(Answer::written(write::write_one(app, put).await?));
     };

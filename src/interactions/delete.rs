@@ -11,20 +11,21 @@ use crate::store::conn::Conn;
 
 use super::answer::Answer;
 use super::condition::Condition;
+use super::expected::Expected;
 use super::write::{self, Outcome, Put};
 
 /// Deletes a resource: 204, also when it was not there.
 ///
 /// # Errors
-/// 412 when If-Match names another version; 409 when it is referred to and `store.references` is `enforce`.
+/// 412 when something else is stored than the client expects; 409 when it is referred to and `store.references` is `enforce`.
 pub async fn delete(
     app: &Arc<App>,
     resource_type: ResourceType,
     id: &str,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     let target = Target { resource_type, id: id.to_owned() };
-    let written = write::write_one(app, deletion(target, if_match)).await?;
+    let written = write::write_one(app, deletion(target, expected)).await?;
     let version = (written.outcome == Outcome::Deleted).then_some(written.version);
     Ok(Answer { version, ..Answer::empty(204) })
 }
@@ -37,11 +38,12 @@ pub async fn delete_where(
     app: &Arc<App>,
     resource_type: ResourceType,
     condition: Condition,
+    expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     let door = Arc::clone(app);
     app.store
         .write(async move |conn: &mut Conn| {
-            let puts = deletions(&door, conn, resource_type, &condition).await?;
+            let puts = deletions(&door, conn, resource_type, &condition, expected).await?;
             write::put_all(&door, conn, &puts).await
         })
         .await?;
@@ -54,6 +56,7 @@ pub(super) async fn deletions(
     conn: &mut Conn,
     resource_type: ResourceType,
     condition: &Condition,
+    expected: Option<Expected>,
 ) -> Result<Vec<Put>, FhirError> {
     let most = app.settings.store.conditional_delete_max;
     let ids = condition.ids(conn, i64::try_from(most).unwrap_or(i64::MAX - 1) + 1).await?;
@@ -64,9 +67,9 @@ pub(super) async fn deletions(
         )
         .code(IssueCode::TooCostly));
     }
-    Ok(ids.into_iter().map(|id| deletion(Target { resource_type, id }, None)).collect())
+    Ok(ids.into_iter().map(|id| deletion(Target { resource_type, id }, expected)).collect())
 }
 
-pub(super) fn deletion(target: Target, if_match: Option<i64>) -> Put {
-    Put { target, resource: None, if_match, is_create: false }
+pub(super) fn deletion(target: Target, expected: Option<Expected>) -> Put {
+    Put { target, resource: None, expected, is_create: false }
 }

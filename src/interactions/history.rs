@@ -11,12 +11,14 @@ use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::excerpt;
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::date::DateRange;
+use crate::store::View;
 use crate::store::change::Kind as ChangeKind;
 use crate::store::conn::Conn;
 use crate::store::history::{self, Of, Stretch, Version};
 use crate::store::resources;
 
 use super::answer::{Answer, etag, version_path};
+use super::link::{self, Pages};
 use super::read::not_found;
 use super::write::stored;
 
@@ -65,7 +67,9 @@ pub async fn history(
 ) -> Result<Answer, FhirError> {
     let asked = read_parameters(app, pairs)?;
     let path = whose.path();
-    let context = format!("{path}?{}", encode(&asked.used));
+    let shape = link::shape(pairs);
+    let pages = Pages { base, path: &path, used: &asked.used, shape: &shape };
+    let context = pages.context();
     let before = match &asked.cursor {
         None => None,
         Some(cursor) => {
@@ -80,15 +84,16 @@ pub async fn history(
         }
     };
     let limit = i64::try_from(asked.count).unwrap_or(i64::MAX - 1) + 1;
+    let view = if matches!(whose, Whose::Resource(..)) { View::Snapshot } else { View::Current };
     let stretch = Stretch { since: asked.since, during: asked.during, before, limit };
-    let found = app.store.search(async move |conn: &mut Conn| versions(conn, &whose, stretch).await).await;
+    let found = app.store.search(view, async move |conn: &mut Conn| versions(conn, &whose, stretch).await).await;
     let (mut versions, total) = found?;
     let has_more = versions.len() > asked.count;
     versions.truncate(asked.count);
-    let mut links = vec![json!({"relation": "self", "url": link(base, &path, &asked.used, asked.cursor.as_deref())})];
+    let mut links = vec![json!({"relation": "self", "url": pages.url(asked.cursor.as_deref())})];
     if has_more && let Some(last) = versions.last() {
         let sealed = app.signature.seal(&Before { seq: last.seq }, &context);
-        links.push(json!({"relation": "next", "url": link(base, &path, &asked.used, sealed.as_deref())}));
+        links.push(json!({"relation": "next", "url": pages.url(sealed.as_deref())}));
     }
     let mut bundle = Map::new();
     bundle.insert("resourceType".into(), "Bundle".into());
@@ -131,14 +136,14 @@ fn entry(version: &Version, base: &str) -> Result<Value, FhirError> {
     }
     let (method, url) = match version.kind {
         ChangeKind::Create => ("POST", resource_type.to_string()),
-        ChangeKind::Update => ("PUT", name),
+        ChangeKind::Update | ChangeKind::UpdateAsCreate => ("PUT", name),
         ChangeKind::Delete => ("DELETE", name),
     };
     entry.insert("request".into(), json!({"method": method, "url": url}));
     let status = match version.kind {
+        ChangeKind::Create | ChangeKind::UpdateAsCreate => "201",
+        ChangeKind::Update => "200",
         ChangeKind::Delete => "204",
-        _ if version.version == 1 => "201",
-        _ => "200",
     };
     let mut response = json!({"status": status, "etag": etag(version.version), "lastModified": version.at.to_fhir()});
     if let (true, Some(response)) = (version.body.is_some(), response.as_object_mut()) {
@@ -185,14 +190,4 @@ fn read_parameters(app: &App, pairs: &[(String, String)]) -> Result<Asked, FhirE
         asked.used.push((name.clone(), value.clone()));
     }
     if issues.is_empty() { Ok(asked) } else { Err(FhirError::with_issues(Kind::Malformed, issues)) }
-}
-
-fn encode(pairs: &[(String, String)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
-}
-
-fn link(base: &str, path: &str, used: &[(String, String)], cursor: Option<&str>) -> String {
-    let mut pairs = used.to_vec();
-    pairs.extend(cursor.map(|cursor| ("_cursor".to_owned(), cursor.to_owned())));
-    if pairs.is_empty() { format!("{base}/{path}") } else { format!("{base}/{path}?{}", encode(&pairs)) }
 }

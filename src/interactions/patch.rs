@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::fhir::definitions::{self, Content};
+use crate::fhir::definitions::definitions;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::patch::{fhirpath_patch, json_patch};
@@ -15,6 +15,7 @@ use crate::store::conn::Conn;
 
 use super::answer::Answer;
 use super::condition::{Condition, Matched};
+use super::expected::Expected;
 use super::read::{Stored, read, read_in};
 use super::write::{self, Put, stored};
 
@@ -39,14 +40,15 @@ pub async fn patch(
     resource_type: ResourceType,
     id: &str,
     document: &Document,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
+    let is_any = matches!(expected, None | Some(Expected::Anything));
     for attempt in 1.. {
         let current = read(app, resource_type, id).await?;
-        let put = patched(app, resource_type, id, document, &current, if_match)?;
+        let put = patched(app, resource_type, id, document, &current, expected)?;
         match write::write_one(app, put).await {
             // Somebody was faster. The client did not ask for a certain version: patch the new one.
-            Err(error) if error.kind == Kind::PreconditionFailed && if_match.is_none() && attempt < ATTEMPTS_MAX => {}
+            Err(error) if error.kind == Kind::PreconditionFailed && is_any && attempt < ATTEMPTS_MAX => {}
             result => return Ok(Answer::written(result?)),
         }
     }
@@ -62,13 +64,13 @@ pub async fn patch_where(
     resource_type: ResourceType,
     condition: Condition,
     document: Document,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     let door = Arc::clone(app);
     app.store
         .write(async move |conn: &mut Conn| {
             let id = matching(&condition, condition.matched(conn).await?)?;
-            let put = patch_in(&door, conn, resource_type, &id, &document, if_match).await?;
+            let put = patch_in(&door, conn, resource_type, &id, &document, expected).await?;
             let written = write::put_all(&door, conn, &[put]).await?;
             written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
         })
@@ -82,10 +84,10 @@ pub(super) async fn patch_in(
     resource_type: ResourceType,
     id: &str,
     document: &Document,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Put, FhirError> {
     let current = read_in(conn, resource_type, id).await?;
-    patched(app, resource_type, id, document, &current, if_match)
+    patched(app, resource_type, id, document, &current, expected)
 }
 
 /// The id of the one resource that a condition selects.
@@ -109,7 +111,7 @@ fn patched(
     id: &str,
     document: &Document,
     current: &Stored,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Put, FhirError> {
     let mut body = stored(&current.body)?;
     match document {
@@ -124,7 +126,10 @@ fn patched(
     without_stale_narrative(&stored(&current.body)?, &mut body)?;
     let prepared = write::prepare(app, resource_type, body)?;
     let target = Target { resource_type, id: id.to_owned() };
-    Ok(Put { target, resource: Some(prepared), if_match: Some(if_match.unwrap_or(current.version)), is_create: false })
+    // In any case what was patched must still be there.
+    let expected = expected.filter(|expected| *expected != Expected::Anything);
+    let expected = Some(expected.unwrap_or(Expected::Version(current.version)));
+    Ok(Put { target, resource: Some(prepared), expected, is_create: false })
 }
 
 /// A patch that changes the data but not the narrative would leave text that says something else (R4 http.html#patch). A
@@ -159,18 +164,5 @@ fn without_stale_narrative(before: &Value, after: &mut Value) -> Result<(), Fhir
 
 /// Whether the element at a path such as `Practitioner.name.given` repeats; `None` when R4 knows no such element.
 fn is_list(path: &str) -> Option<bool> {
-    let definitions = definitions::definitions();
-    let mut names = path.split('.').peekable();
-    let mut node = definitions.type_named(names.next()?)?;
-    while let Some(name) = names.next() {
-        let property = node.property(name)?;
-        if names.peek().is_none() {
-            return Some(property.element.repeats());
-        }
-        node = match property.content {
-            Content::Object(id) => definitions.node(id),
-            Content::Primitive(_) | Content::Resource => return None,
-        };
-    }
-    None
+    Some(definitions().property_at(path)?.element.repeats())
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -16,11 +17,13 @@ use crate::search::include::Include;
 use crate::search::page::Cursor;
 use crate::search::parse::{self, Handling};
 use crate::search::query::{Filter, Query, Test, Total};
+use crate::store::View;
 use crate::store::conn::Conn;
 use crate::store::include::{self, Step};
 use crate::store::page::{self, After, Found, SORT_KEYS_MAX};
 
 use super::answer::Answer;
+use super::link::{self, Pages};
 use super::write::stored;
 
 /// Rounds of `:iterate`: an include chain longer than this is cut.
@@ -56,11 +59,14 @@ struct Results {
 /// 400 for a query that cannot be answered as asked, 503 when it takes too long.
 pub async fn search(app: &Arc<App>, request: Request) -> Result<Answer, FhirError> {
     let query = read_query(app, &request)?;
-    let after = open_cursor(app, &query, &request.path)?;
+    let after = open_cursor(app, &request, &query)?;
     let (worker, asked) = (Arc::clone(app), Arc::new(query));
     let query = Arc::clone(&asked);
+    let is_single = query.is_count_only() && query.types.len() == 1
+        || query.includes.is_empty() && !matches!(query.total, Some(Total::Accurate | Total::Estimate));
+    let view = if is_single { View::Current } else { View::Snapshot };
     let results =
-        app.store.search(async move |conn: &mut Conn| find(&worker, conn, &asked, after.as_ref()).await).await?;
+        app.store.search(view, async move |conn: &mut Conn| find(&worker, conn, &asked, after.as_ref()).await).await?;
     render(app, &request, &query, results)
 }
 
@@ -70,7 +76,7 @@ pub async fn search(app: &Arc<App>, request: Request) -> Result<Answer, FhirErro
 /// As [`search`].
 pub async fn search_in(app: &App, conn: &mut Conn, request: &Request) -> Result<Answer, FhirError> {
     let query = read_query(app, request)?;
-    let after = open_cursor(app, &query, &request.path)?;
+    let after = open_cursor(app, request, &query)?;
     let results = find(app, conn, &query, after.as_ref()).await?;
     render(app, request, &query, results)
 }
@@ -89,14 +95,10 @@ fn read_query(app: &App, request: &Request) -> Result<Query, FhirError> {
     Ok(query)
 }
 
-/// What a cursor belongs to: the same parameters in the same order.
-fn cursor_context(query: &Query, path: &str) -> String {
-    format!("{path}?{}", encode(&query.used))
-}
-
-fn open_cursor(app: &App, query: &Query, path: &str) -> Result<Option<After>, FhirError> {
+fn open_cursor(app: &App, request: &Request, query: &Query) -> Result<Option<After>, FhirError> {
     let Some(cursor) = &query.cursor else { return Ok(None) };
-    let opened: Option<Cursor> = app.signature.open(cursor, &cursor_context(query, path));
+    let pages = Pages { base: &request.base, path: &request.path, used: &query.used, shape: &[] };
+    let opened: Option<Cursor> = app.signature.open(cursor, &pages.context());
     let cursor = opened.ok_or_else(|| {
         FhirError::malformed("The page cursor is not one of this search; start again from its first page.")
             .at("http._cursor")
@@ -189,20 +191,18 @@ fn render(app: &App, request: &Request, query: &Query, results: Results) -> Resu
     if let Some(total) = results.total {
         out.extend_from_slice(format!(",\"total\":{total}").as_bytes());
     }
-    let url = |extra: Option<(&str, &str)>| link(&request.base, &request.path, &query.used, extra);
-    let mut links = vec![json!({"relation": "self", "url": match &query.cursor {
-        Some(cursor) => url(Some(("_cursor", cursor))),
-        None => url(None),
-    }})];
+    let shape = link::shape(&request.pairs);
+    let pages = Pages { base: &request.base, path: &request.path, used: &query.used, shape: &shape };
+    let mut links = vec![json!({"relation": "self", "url": pages.url(query.cursor.as_deref())})];
     if !query.is_count_only() {
-        links.push(json!({"relation": "first", "url": url(None)}));
+        links.push(json!({"relation": "first", "url": pages.url(None)}));
         if results.has_more
             && let Some(last) = results.matches.last()
         {
             let cursor = Cursor { keys: last.keys.clone(), rid: last.rid };
-            let sealed = app.signature.seal(&cursor, &cursor_context(query, &request.path));
+            let sealed = app.signature.seal(&cursor, &pages.context());
             let sealed = sealed.ok_or_else(|| FhirError::new(Kind::Internal, "Internal error."))?;
-            links.push(json!({"relation": "next", "url": url(Some(("_cursor", &sealed)))}));
+            links.push(json!({"relation": "next", "url": pages.url(Some(&sealed))}));
         }
     }
     out.extend_from_slice(b",\"link\":");
@@ -282,34 +282,19 @@ fn positions(query: &Query) -> Vec<Position> {
         .collect()
 }
 
+/// The one element that is needed of a Location.
+#[derive(Deserialize)]
+struct Located {
+    position: Option<Value>,
+}
+
 /// Kilometres, to the metre, from the nearest of the positions asked for.
 fn distance_km(from: &[Position], body: &str) -> Option<serde_json::Number> {
     if from.is_empty() {
         return None;
     }
-    let location: Value = serde_json::from_str(body).ok()?;
-    let position = extract::position(location.get("position")?)?;
+    let location: Located = serde_json::from_str(body).ok()?;
+    let position = extract::position(&location.position?)?;
     let nearest = from.iter().map(|from| from.distance_m(position)).min_by(f64::total_cmp)?;
     format!("{:.3}", nearest / 1000.0).parse().ok()
-}
-
-/// An absolute URL of a search with these parameters.
-fn link(base: &str, path: &str, used: &[(String, String)], extra: Option<(&str, &str)>) -> String {
-    let mut url = if path.is_empty() { base.to_owned() } else { format!("{base}/{path}") };
-    let mut query = encode(used);
-    if let Some((name, value)) = extra {
-        if !query.is_empty() {
-            query.push('&');
-        }
-        query.push_str(&encode(&[(name.to_owned(), value.to_owned())]));
-    }
-    if !query.is_empty() {
-        url.push('?');
-        url.push_str(&query);
-    }
-    url
-}
-
-fn encode(pairs: &[(String, String)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }

@@ -4,7 +4,7 @@
 //! given and links rewritten, conditional references resolved as if all was stored, so that they find what the same
 //! transaction makes; then everything is written together, and reads come last.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -24,6 +24,7 @@ use super::batch::unless_known;
 use super::bundle::{self, Call, Entry, Get, What, type_named, within};
 use super::condition::{self, Condition, Matched};
 use super::create::new_id;
+use super::expected::Expected;
 use super::patch::{self, Document};
 use super::read::read_in;
 use super::rewrite::{Names, conditional_references, rewrite};
@@ -38,7 +39,7 @@ enum Step {
     Store {
         target: Target,
         body: Value,
-        if_match: Option<i64>,
+        expected: Option<Expected>,
         is_create: bool,
     },
     /// A conditional create whose resource is there already.
@@ -46,7 +47,7 @@ enum Step {
     Patch {
         target: Target,
         document: Document,
-        if_match: Option<i64>,
+        expected: Option<Expected>,
     },
     Delete(Vec<Put>),
     Get(Get),
@@ -108,31 +109,31 @@ fn decide(call: &Call, matched: Option<Matched>) -> Result<Step, FhirError> {
                 _ => Step::Store {
                     target: Target { resource_type, id: new_id() },
                     body: body.clone(),
-                    if_match: None,
+                    expected: None,
                     is_create: true,
                 },
             }
         }
-        Call::Update { resource_type, id, body, if_match } => {
+        Call::Update { resource_type, id, body, expected } => {
             check_id(body, id)?;
             let target = Target { resource_type: *resource_type, id: id.clone() };
-            Step::Store { target, body: body.clone(), if_match: *if_match, is_create: false }
+            Step::Store { target, body: body.clone(), expected: *expected, is_create: false }
         }
-        Call::UpdateWhere { resource_type, condition, body, if_match } => {
+        Call::UpdateWhere { resource_type, condition, body, expected } => {
             let id = conditional_id(condition, matched(), resource::id(body)?, &new_id())?;
             let target = Target { resource_type: *resource_type, id };
-            Step::Store { target, body: body.clone(), if_match: *if_match, is_create: false }
+            Step::Store { target, body: body.clone(), expected: *expected, is_create: false }
         }
-        Call::Patch { resource_type, id, document, if_match } => {
+        Call::Patch { resource_type, id, document, expected } => {
             let target = Target { resource_type: *resource_type, id: id.clone() };
-            Step::Patch { target, document: document.clone(), if_match: *if_match }
+            Step::Patch { target, document: document.clone(), expected: *expected }
         }
-        Call::PatchWhere { resource_type, condition, document, if_match } => {
+        Call::PatchWhere { resource_type, condition, document, expected } => {
             let target = Target { resource_type: *resource_type, id: patch::matching(condition, matched())? };
-            Step::Patch { target, document: document.clone(), if_match: *if_match }
+            Step::Patch { target, document: document.clone(), expected: *expected }
         }
-        Call::Delete { resource_type, id, if_match } => {
-            Step::Delete(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *if_match)])
+        Call::Delete { resource_type, id, expected } => {
+            Step::Delete(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *expected)])
         }
         // Decided by `run`, which knows what it selects.
         Call::DeleteWhere { .. } => Step::Delete(Vec::new()),
@@ -205,8 +206,8 @@ impl Writes {
     /// Adds the patches. No resource is written twice, so what is stored now is what they change.
     async fn add_patches(&mut self, app: &App, conn: &mut Conn, steps: &[Step]) -> Result<(), FhirError> {
         for (n, step) in steps.iter().enumerate() {
-            if let Step::Patch { target, document, if_match } = step {
-                let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *if_match).await;
+            if let Step::Patch { target, document, expected } = step {
+                let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *expected).await;
                 self.add(n, patched.map_err(|error| within(error, n))?);
             }
         }
@@ -219,7 +220,7 @@ fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
     let mut writes = Writes::default();
     for (n, step) in steps.iter().enumerate() {
         match step {
-            Step::Store { target, body, if_match, is_create } => {
+            Step::Store { target, body, expected, is_create } => {
                 let prepared =
                     write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
                 writes.add(
@@ -227,7 +228,7 @@ fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
                     Put {
                         target: target.clone(),
                         resource: Some(prepared),
-                        if_match: *if_match,
+                        expected: *expected,
                         is_create: *is_create,
                     },
                 );
@@ -243,11 +244,11 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     let mut deletions = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         let puts = match &entry.call {
-            Call::DeleteWhere { resource_type, condition } => {
-                delete::deletions(app, conn, *resource_type, condition).await.map(Some)
+            Call::DeleteWhere { resource_type, condition, expected } => {
+                delete::deletions(app, conn, *resource_type, condition, *expected).await.map(Some)
             }
-            Call::Delete { resource_type, id, if_match } => {
-                Ok(Some(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *if_match)]))
+            Call::Delete { resource_type, id, expected } => {
+                Ok(Some(vec![delete::deletion(Target { resource_type: *resource_type, id: id.clone() }, *expected)]))
             }
             _ => Ok(None),
         };
@@ -255,11 +256,20 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     }
     let matches = decide_conditions(app, conn, entries, &deletions).await?;
     let mut steps = Vec::with_capacity(entries.len());
+    let mut made: HashMap<(ResourceType, &str), Target> = HashMap::new();
     for (n, ((entry, deletion), matched)) in entries.iter().zip(deletions).zip(matches).enumerate() {
-        steps.push(match deletion {
+        let mut step = match deletion {
             Some(puts) => Step::Delete(puts),
             None => decide(&entry.call, matched).map_err(|error| within(error, n))?,
-        });
+        };
+        // What two entries create under one condition is one resource.
+        if let (Call::Create { condition: Some(condition), .. }, Step::Store { target, .. }) = (&entry.call, &step) {
+            let twin = made.entry((target.resource_type, &condition.text)).or_insert_with(|| target.clone());
+            if twin != target {
+                step = Step::Found(twin.clone());
+            }
+        }
+        steps.push(step);
     }
     let mut steps = with_links(entries, steps)?;
     resolve_conditional_references(app, conn, &mut steps).await?;
@@ -290,7 +300,7 @@ async fn decide_conditions(
     conn.batch("SAVEPOINT nothing_deleted").await?;
     // Whether a version is stale, or a resource deleted twice, is decided when everything is written.
     let all =
-        deletions.iter().flatten().flatten().map(|put| Put { if_match: None, ..put.clone() }).collect::<Vec<Put>>();
+        deletions.iter().flatten().flatten().map(|put| Put { expected: None, ..put.clone() }).collect::<Vec<Put>>();
     write::try_all(app, conn, &all).await?;
     let mut matches = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {

@@ -15,24 +15,25 @@ use crate::store::conn::Conn;
 use super::answer::Answer;
 use super::condition::{Condition, Matched};
 use super::create::new_id;
+use super::expected::Expected;
 use super::write::{self, Put};
 
 /// Stores a resource under its own id: 200, or 201 when it was not there.
 ///
 /// # Errors
-/// 400 when the body has another id or none; 412 when If-Match names another version; the refusals of
+/// 400 when the body has another id or none; 412 when something else is stored than the client expects; the refusals of
 /// [`write::prepare`] and [`write::put_all`].
 pub async fn update(
     app: &Arc<App>,
     resource_type: ResourceType,
     id: &str,
     body: Value,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     check_id(&body, id)?;
     let prepared = write::prepare(app, resource_type, body)?;
     let target = Target { resource_type, id: id.to_owned() };
-    let put = Put { target, resource: Some(prepared), if_match, is_create: false };
+    let put = Put { target, resource: Some(prepared), expected, is_create: false };
     Ok(Answer::written(write::write_one(app, put).await?))
 }
 
@@ -46,7 +47,7 @@ pub async fn update_where(
     resource_type: ResourceType,
     condition: Condition,
     body: Value,
-    if_match: Option<i64>,
+    expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     let own_id = resource::id(&body)?.map(str::to_owned);
     let prepared = write::prepare(app, resource_type, body)?;
@@ -57,7 +58,7 @@ pub async fn update_where(
             let matched = condition.matched(conn).await?;
             let id = conditional_id(&condition, matched, own_id.as_deref(), &fresh)?;
             let target = Target { resource_type, id };
-            let put = Put { target, resource: Some(prepared.clone()), if_match, is_create: false };
+            let put = Put { target, resource: Some(prepared.clone()), expected, is_create: false };
             let written = write::put_all(&door, conn, &[put]).await?;
             written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
         })

@@ -22,6 +22,8 @@ use crate::store::conn::Conn;
 use crate::store::resources::{self, Current};
 use crate::validate::structure;
 
+use super::expected::Expected;
+
 /// Referrers that are named when a delete is refused.
 const REFERRERS_SHOWN: i64 = 5;
 
@@ -37,10 +39,10 @@ pub struct Prepared {
 #[derive(Clone, Debug)]
 pub struct Put {
     pub target: Target,
-    /// `None`: delete.
-    pub resource: Option<Prepared>,
-    /// The version that the client believes to be current (If-Match).
-    pub if_match: Option<i64>,
+    /// `None`: delete. Shared, since a unit of work that is repeated needs it again.
+    pub resource: Option<Arc<Prepared>>,
+    /// What the client believes to be stored.
+    pub expected: Option<Expected>,
     /// By POST: the id is new and the history says so.
     pub is_create: bool,
 }
@@ -72,7 +74,7 @@ pub struct Written {
 ///
 /// # Errors
 /// 400 when `resourceType` is not `resource_type`; 422 with every issue that its structure has.
-pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Prepared, FhirError> {
+pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Arc<Prepared>, FhirError> {
     let named = resource::type_name(&body)?;
     if named != resource_type.as_str() {
         return Err(FhirError::with_issue(
@@ -90,7 +92,7 @@ pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Pr
     }
     let entries = app.extractor().entries(resource_type, &body);
     let text = Unstamped::new(&body);
-    Ok(Prepared { body, text, entries })
+    Ok(Arc::new(Prepared { body, text, entries }))
 }
 
 /// Stores `puts` in one transaction.
@@ -119,7 +121,7 @@ pub(super) fn nothing_written() -> FhirError {
 /// Stores `puts` in the transaction at hand, in order; a resource may come more than once.
 ///
 /// # Errors
-/// 412 when If-Match names another version; 409 when a delete would leave references dangling, 422 when a write has
+/// 412 when something else is stored than the client expects; 409 when a delete would leave references dangling, 422 when a write has
 /// dangling ones (setting `store.references`).
 pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
     put_each(app, conn, puts, app.settings.store.references).await
@@ -128,7 +130,7 @@ pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Wri
 /// The same for what is taken back again: a trial, whose references may dangle.
 ///
 /// # Errors
-/// 412 when If-Match names another version.
+/// 412 when something else is stored than the client expects.
 pub(super) async fn try_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<(), FhirError> {
     put_each(app, conn, puts, References::Off).await.map(drop)
 }
@@ -182,10 +184,8 @@ fn decide(
     now: Instant,
 ) -> Result<(Written, Option<Change>), FhirError> {
     let version = current.map_or(0, |current| current.version);
-    if let Some(expected) = put.if_match
-        && current.is_none_or(|current| current.body.is_none() || current.version != expected)
-    {
-        return Err(FhirError::new(Kind::PreconditionFailed, stale(&put.target, expected, current)));
+    if let Some(expected) = put.expected {
+        expected.check(&put.target, current)?;
     }
     // lastUpdated grows from version to version, even if the clock does not.
     let at =
@@ -210,7 +210,11 @@ fn decide(
             }
             let body = prepared.text.stamped(&put.target.id, version + 1, at);
             let outcome = if old.is_some() { Outcome::Updated } else { Outcome::Created };
-            let kind = if put.is_create { ChangeKind::Create } else { ChangeKind::Update };
+            let kind = match (put.is_create, outcome) {
+                (true, _) => ChangeKind::Create,
+                (false, Outcome::Created) => ChangeKind::UpdateAsCreate,
+                (false, _) => ChangeKind::Update,
+            };
             (outcome, kind, Some(body), prepared.entries.clone())
         }
     };
@@ -228,19 +232,6 @@ fn decide(
         target: put.target.clone(),
     };
     Ok((Written { target: put.target.clone(), outcome, version: version + 1, last_updated: at, body }, Some(change)))
-}
-
-fn stale(target: &Target, expected: i64, current: Option<&Current>) -> String {
-    let Target { resource_type, id } = target;
-    match current {
-        Some(current) if current.body.is_some() => {
-            format!(
-                "{resource_type}/{id} is at version {}, not {expected}; read it again and repeat the change.",
-                current.version
-            )
-        }
-        _ => format!("{resource_type}/{id} is not here, so it has no version {expected}."),
-    }
 }
 
 /// The JSON of a stored body.

@@ -345,7 +345,7 @@ impl Reader<'_> {
             (ParamKind::Token, Some("text")) => Test::Text(values::texts(value)?),
             (ParamKind::Token, Some("of-type" | "ofType")) => Test::OfType(values::of_type(value)?),
             (ParamKind::Token, Some(modifier @ ("in" | "not-in" | "above" | "below"))) => {
-                let tokens = values::concepts(modifier, value)?;
+                let tokens = values::concepts(param, modifier, value)?;
                 let test = Test::Token(tokens);
                 return Ok(if modifier == "not-in" {
                     Filter::Not { param, test }

@@ -1,5 +1,6 @@
 //! The text after the equals sign: alternatives, escapes, prefixes, and one reader for each kind of parameter.
 
+use crate::fhir::definitions::{Content, Primitive, definitions};
 use crate::fhir::resource::excerpt;
 use crate::fhir::terminology;
 use crate::fhir::types::{Instant, ResourceType, is_id};
@@ -11,7 +12,7 @@ use super::geo::{Position, unit_m};
 use super::param::SearchParam;
 use super::parse::Problem;
 use super::query::{DateMatch, NearMatch, Prefix, QuantityMatch, ReferenceMatch, StringMatch, TokenMatch, UriMatch};
-use super::value::{Target, system_hash};
+use super::value::{SystemHash, Target, system_hash};
 
 /// Values that one parameter may list by comma.
 const ALTERNATIVES_MAX: usize = 500;
@@ -96,10 +97,21 @@ pub(super) fn tokens(param: &SearchParam, value: &str) -> Result<Vec<TokenMatch>
                 return Ok(TokenMatch { system: None, code: Some(fold::phone(clip(&code))) });
             }
             let code = (!code.is_empty()).then(|| fold_code(&code));
-            Ok(TokenMatch { system: Some(system_hash(&system)), code })
+            Ok(TokenMatch { system: Some(stored_system(param, &system)), code })
         }
         _ => Err(Problem::bad(format!("'{}' is no token: it is code, system|code, |code or system|", excerpt(value)))),
     })
+}
+
+/// What the index holds for a code of `system`: its hash, or that of no system for an element of type `code`, which leaves
+/// its system out because its binding implies it (R4 search.html#token).
+fn stored_system(param: &SearchParam, system: &str) -> SystemHash {
+    let implied = definitions()
+        .property_at(param.path.source())
+        .filter(|property| property.content == Content::Primitive(Primitive::Code))
+        .and_then(|property| terminology::value_set(property.element.required_set))
+        .is_some_and(|set| set.iter().all(|(of_code, _)| of_code == system));
+    system_hash(if implied { "" } else { system })
 }
 
 pub(super) fn of_type(value: &str) -> Result<Vec<TokenMatch>, Problem> {
@@ -113,9 +125,11 @@ pub(super) fn of_type(value: &str) -> Result<Vec<TokenMatch>, Problem> {
 }
 
 /// `:in`, `:not-in` (a value set), `:above`, `:below` (subsumption): the codes that are meant.
-pub(super) fn concepts(modifier: &str, value: &str) -> Result<Vec<TokenMatch>, Problem> {
-    let exact =
-        |(system, code): (&str, &str)| TokenMatch { system: Some(system_hash(system)), code: Some(fold_code(code)) };
+pub(super) fn concepts(param: &SearchParam, modifier: &str, value: &str) -> Result<Vec<TokenMatch>, Problem> {
+    let exact = |(system, code): (&str, &str)| TokenMatch {
+        system: Some(stored_system(param, system)),
+        code: Some(fold_code(code)),
+    };
     let sets = each(value, |value| {
         if matches!(modifier, "in" | "not-in") {
             let url = unescape(value)?;

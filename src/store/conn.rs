@@ -113,10 +113,8 @@ impl Conn {
             Database::Postgres { config } => {
                 let mut conn = Self::Postgres(Rc::new(connect_postgres(config).await?));
                 if let Use::Search { limit_ms } = purpose {
-                    // A plan is chosen for the values of each search: they differ too much in how many rows they find.
-                    let settings =
-                        format!("SET statement_timeout = {limit_ms}; SET plan_cache_mode = force_custom_plan");
-                    conn.batch(&settings).await?;
+                    let session = Dialect::SEARCH_SESSION;
+                    conn.batch(&format!("SET statement_timeout = {limit_ms}; {session}")).await?;
                 }
                 Ok(conn)
             }

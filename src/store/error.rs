@@ -17,7 +17,7 @@ pub enum StoreError {
     Busy,
     /// Another transaction was in the way; the same unit may succeed now.
     #[error("two transactions were in each other's way")]
-    Contended(#[source] DieselError),
+    Contended(#[source] Option<DieselError>),
     #[error("the database was made by a newer release: it has migration {found}, this release knows {known}")]
     Newer { found: i64, known: i64 },
     #[error("a statement failed")]
@@ -62,7 +62,7 @@ impl From<DieselError> for StoreError {
                 match kind {
                     // The other transaction stored the same new name first; on the next attempt it is found.
                     DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation => {
-                        return Self::Contended(error);
+                        return Self::Contended(Some(error));
                     }
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
                         return Self::unavailable(error);
@@ -83,7 +83,7 @@ impl From<DieselError> for StoreError {
         } else if message.contains(super::limit::TIME_LIMIT) || message.contains("statement timeout") {
             Self::TimeLimit
         } else if message.contains("deadlock detected") {
-            Self::Contended(error)
+            Self::Contended(Some(error))
         } else if SQLITE_UNAVAILABLE.iter().any(|words| message.contains(words)) || is_postgres_unavailable(message) {
             Self::unavailable(error)
         } else {

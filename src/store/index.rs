@@ -104,45 +104,45 @@ impl IndexChange {
         ]
     }
 
-    /// Inserts the rows; those that are there already stay.
-    pub(super) async fn insert(self, conn: &mut Conn) -> Result<(), StoreError> {
-        let mut statements = Vec::new();
+    /// Inserts the rows on SQLite; those that are there already stay.
+    pub(super) async fn insert_each(self, conn: &mut Conn) -> Result<(), StoreError> {
         for (table, rows) in self.into_tables() {
-            match conn.dialect() {
-                Dialect::Sqlite => {
-                    let mut left = rows.len();
-                    let mut rows = rows.into_iter();
-                    for size in SQLITE_ROWS {
-                        while left >= size {
-                            conn.execute(&table.insert_sqlite(rows.by_ref().take(size))).await?;
-                            left -= size;
-                        }
-                    }
-                }
-                Dialect::Postgres => {
-                    statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.insert_postgres(rows)))
+            let mut left = rows.len();
+            let mut rows = rows.into_iter();
+            for size in SQLITE_ROWS {
+                while left >= size {
+                    conn.execute(&table.insert_sqlite(rows.by_ref().take(size))).await?;
+                    left -= size;
                 }
             }
         }
-        conn.execute_all(&statements).await
+        Ok(())
     }
 
-    /// Deletes the rows.
-    pub(super) async fn delete(self, conn: &mut Conn) -> Result<(), StoreError> {
-        let mut statements = Vec::new();
+    /// Deletes the rows on SQLite.
+    pub(super) async fn delete_each(self, conn: &mut Conn) -> Result<(), StoreError> {
         for (table, rows) in self.into_tables() {
-            match conn.dialect() {
-                Dialect::Sqlite => {
-                    for row in &rows {
-                        conn.execute(&table.delete_sqlite(row)).await?;
-                    }
-                }
-                Dialect::Postgres => {
-                    statements.extend(rows.chunks(POSTGRES_ROWS).map(|rows| table.delete_postgres(rows)))
-                }
+            for row in &rows {
+                conn.execute(&table.delete_sqlite(row)).await?;
             }
         }
-        conn.execute_all(&statements).await
+        Ok(())
+    }
+
+    /// What inserts the rows on PostgreSQL; those that are there already stay. There are none of resources that are `new`.
+    pub(super) fn inserts(self, new: bool) -> impl Iterator<Item = Sql> {
+        let each = move |(table, rows): (&'static Table, Vec<Row>)| {
+            rows.chunks(POSTGRES_ROWS).map(|rows| table.insert_postgres(rows, new)).collect::<Vec<Sql>>()
+        };
+        self.into_tables().into_iter().flat_map(each)
+    }
+
+    /// What deletes the rows on PostgreSQL.
+    pub(super) fn deletes(self) -> impl Iterator<Item = Sql> {
+        let each = |(table, rows): (&'static Table, Vec<Row>)| {
+            rows.chunks(POSTGRES_ROWS).map(|rows| table.delete_postgres(rows)).collect::<Vec<Sql>>()
+        };
+        self.into_tables().into_iter().flat_map(each)
     }
 }
 
@@ -166,11 +166,13 @@ impl Table {
         sql
     }
 
-    fn insert_postgres(&self, rows: &[Row]) -> Sql {
+    fn insert_postgres(&self, rows: &[Row], new: bool) -> Sql {
         let mut sql = Sql::new(Dialect::Postgres, "INSERT INTO ");
         sql.text(self.name).text(" SELECT * FROM unnest(");
         arrays(&mut sql, rows, self.columns.len());
-        sql.text(") ON CONFLICT DO NOTHING");
+        // Looking out for conflicts doubles the time. Entries are distinct in all their columns, not always in their key.
+        let is_distinct = new && self.key == self.columns.len();
+        sql.text(if is_distinct { ")" } else { ") ON CONFLICT DO NOTHING" });
         sql
     }
 

@@ -24,6 +24,7 @@ mod writer;
 use std::sync::Arc;
 
 use conn::{Conn, Database};
+use dialect::Dialect;
 use error::{StoreError, UnitError};
 use reader::Readers;
 use writer::Writers;
@@ -47,6 +48,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self { search_ms: 10_000, search_inline_ms: 5, readers: 4, writers: 4, queue_max: 1024 }
     }
+}
+
+/// What the statements of a search see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Each what is stored when it begins: enough for a search of one statement.
+    Current,
+    /// All the same state.
+    Snapshot,
 }
 
 /// The directory's database. Cheap to clone.
@@ -76,6 +86,23 @@ impl Store {
 
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// To be called after many changes: PostgreSQL chooses indexes by statistics that it would gather by itself only a
+    /// minute later, and keeps its plans until then. SQLite needs none: there the text of a statement says it all.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the statement.
+    pub async fn gather_statistics(&self) -> Result<(), StoreError> {
+        match self.database.dialect() {
+            Dialect::Sqlite => Ok(()),
+            Dialect::Postgres => self.write(async |conn: &mut Conn| conn.batch("ANALYZE").await).await,
+        }
+    }
+
+    /// How many units of work are written at the same time.
+    pub fn writers(&self) -> usize {
+        self.writers.count()
     }
 
     /// Asks the database for one row.
@@ -117,17 +144,17 @@ impl Store {
         self.readers.read(unit).await
     }
 
-    /// Runs a search in one snapshot, within the time limit. It ends when the returned future is dropped. `unit` may
-    /// run twice, the second time where it disturbs nobody.
+    /// Runs a search within the time limit. It ends when the returned future is dropped. `unit` may run twice, the
+    /// second time where it disturbs nobody.
     ///
     /// # Errors
     /// The search's own error, or the store's; [`StoreError::TimeLimit`] when it took too long.
-    pub async fn search<T, E, F>(&self, unit: F) -> Result<T, E>
+    pub async fn search<T, E, F>(&self, view: View, unit: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Conn) -> Result<T, E> + Send + Sync + 'static,
         T: Send + 'static,
         E: UnitError,
     {
-        self.readers.search(unit).await
+        self.readers.search(view, unit).await
     }
 }

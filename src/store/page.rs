@@ -1,8 +1,8 @@
 //! One page of a search, and the count of all its matches.
 //!
-//! PostgreSQL finds by itself which filter to begin with. SQLite does what the text says, so the text must know: the
-//! filters are counted, each up to a bound, and the one with the fewest matches drives; if all are broad, a walk in order
-//! of the row ids that probes each filter soon has a page.
+//! The text of a statement says in which order it is to be executed, on both databases: the filters are counted, each up
+//! to a bound, and the one with the fewest matches drives; if all are broad, a walk in order of the row ids that probes
+//! each filter soon has a page.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,10 +23,9 @@ use super::error::StoreError;
 use super::predicate::Predicates;
 use super::sql::Sql;
 
-/// Matches up to which a filter is counted before a search; one with as many is broad. A filter that is alone is counted
-/// less far: there is nothing it could be better than but a walk over the type.
+/// Matches up to which a filter is counted before a search; one with as many is broad. For a filter that is alone see
+/// [`Dialect::broad_alone`]: there is nothing it could be better than but a walk over the type.
 const BROAD: i64 = 2_000;
-const BROAD_ALONE: i64 = 500;
 /// How long such a count is remembered, and how many are.
 const COUNT_AGE: Duration = Duration::from_secs(30);
 const COUNTS_MAX: usize = 4_096;
@@ -157,8 +156,11 @@ fn append_probes(sql: &mut Sql, predicates: &mut Predicates, probes: &[&Filter],
     }
     // What a `_has` leads to may be only a name, or of another type; every other index row belongs to a live resource.
     if part.filters.iter().any(|filter| matches!(filter, Filter::Has { .. })) {
-        sql.text(" AND EXISTS (SELECT 1 FROM resource l WHERE l.rid = c.rid AND l.live = 1 AND l.rtype = ");
-        sql.i16(part.resource_type.code()).text(")");
+        let (exists, end) = sql.dialect.exists();
+        sql.text(" AND ")
+            .text(exists)
+            .text("SELECT 1 FROM resource l WHERE l.rid = c.rid AND l.live = 1 AND l.rtype = ");
+        sql.i16(part.resource_type.code()).text(end);
     }
 }
 
@@ -169,20 +171,20 @@ async fn plan<'q>(
     part: &'q TypeQuery,
     is_in_order: bool,
 ) -> Result<(Sql, Vec<&'q Filter>), StoreError> {
-    let driver = match conn.dialect() {
-        // Any will do: the planner sees all filters and chooses.
-        Dialect::Postgres => part.filters.iter().position(|filter| predicates.drive(filter).is_some()),
-        Dialect::Sqlite => sqlite_driver(conn, predicates, part, is_in_order).await?,
-    };
-    let candidates = driver
+    let driver = driver(conn, predicates, part, is_in_order).await?;
+    let mut candidates = driver
         .and_then(|at| predicates.drive(part.filters.get(at)?))
         .unwrap_or_else(|| predicates.scan(part.resource_type));
+    if driver.and_then(|at| part.filters.get(at)).is_some_and(|filter| !comes_in_order(filter)) {
+        candidates.text(conn.dialect().fence());
+    }
     let probes =
         part.filters.iter().enumerate().filter(|(at, _)| Some(*at) != driver).map(|(_, filter)| filter).collect();
     Ok((candidates, probes))
 }
 
-async fn sqlite_driver(
+/// The filter to begin with; none when a walk over the type is better, or there is no filter that lists anything.
+async fn driver(
     conn: &mut Conn,
     predicates: &mut Predicates,
     part: &TypeQuery,
@@ -200,7 +202,7 @@ async fn sqlite_driver(
         return Ok(Some(*at));
     }
     let mut best: Option<(usize, i64)> = None;
-    let broad = if drives.len() == 1 { BROAD_ALONE } else { BROAD };
+    let broad = if drives.len() == 1 { conn.dialect().broad_alone() } else { BROAD };
     for (at, _, drive) in &drives {
         let matches = counted(conn, drive, broad).await?;
         if best.is_none_or(|(_, fewest)| matches < fewest) {

@@ -66,24 +66,30 @@ impl Predicates {
             Filter::Chain { param, target, inner } => {
                 let from = self.drive_or_scan(*target, inner);
                 let i = self.alias();
-                sql.made(format!("{t}.rid AS rid FROM (")).append(from);
-                sql.made(format!(") {i} CROSS JOIN index_reference {t} WHERE {t}.param = ")).i32(param.id);
-                sql.made(format!(" AND {t}.target = {i}.rid"));
+                sql.made(format!("{t}.rid AS rid FROM ("));
+                self.look_up(&mut sql, from, &i, &format!("index_reference {t}"));
+                sql.made(format!("{t}.target = {i}.rid AND {t}.param = ")).i32(param.id);
                 if matches!(**inner, Filter::Has { .. }) {
                     self.live(&mut sql, *target, &format!("{i}.rid"));
                 }
-                sql.text(self.dialect.go_on());
+                sql.made(self.dialect.looked_up(&t));
             }
             Filter::Has { param, inner } => {
                 let from = self.drive_or_scan(param.base, inner);
                 let i = self.alias();
-                sql.made(format!("{t}.target AS rid FROM (")).append(from);
-                sql.made(format!(") {i} CROSS JOIN index_reference {t} WHERE {t}.rid = {i}.rid AND {t}.param = "))
-                    .i32(param.id);
-                sql.text(self.dialect.go_on());
+                sql.made(format!("{t}.target AS rid FROM ("));
+                self.look_up(&mut sql, from, &i, &format!("index_reference {t}"));
+                sql.made(format!("{t}.rid = {i}.rid AND {t}.param = ")).i32(param.id);
+                sql.made(self.dialect.looked_up(&t));
             }
         }
         Some(sql)
+    }
+
+    /// After an open parenthesis: the rows of `from`, under the alias `i`, and for each of them those of `table`.
+    fn look_up(&self, sql: &mut Sql, from: Sql, i: &str, table: &str) {
+        sql.append(from).text(self.dialect.fence()).made(format!(") {i}"));
+        sql.text(self.dialect.look_up()).made(format!("{table} WHERE "));
     }
 
     /// Every live resource of a type.
@@ -158,18 +164,18 @@ impl Predicates {
             Dialect::Postgres => {
                 let (from, to): (Vec<i32>, Vec<i32>) = cells.into_iter().unzip();
                 sql.made(format!("{t}.rid AS rid FROM unnest(")).bind(super::sql::Bind::I32s(from)).text(", ");
-                sql.bind(super::sql::Bind::I32s(to))
-                    .made(format!(") AS c(lo, hi) JOIN index_position {t} ON {t}.param = "));
-                sql.i32(param.id).made(format!(" AND {t}.cell BETWEEN c.lo AND c.hi WHERE "));
+                sql.bind(super::sql::Bind::I32s(to)).text(") AS c(lo, hi)").text(self.dialect.look_up());
+                sql.made(format!("index_position {t} WHERE {t}.param = ")).i32(param.id);
+                sql.made(format!(" AND {t}.cell BETWEEN c.lo AND c.hi AND "));
             }
         }
         within(sql, t, near);
-        sql.text(self.dialect.go_on());
+        sql.made(self.dialect.looked_up(t));
     }
 
     /// A condition on the row id `rid`, an expression of an enclosing statement.
     pub(super) fn probe(&mut self, filter: &Filter, rid: &str) -> Sql {
-        let exists = self.dialect.exists();
+        let (exists, end) = self.dialect.exists();
         let mut sql = self.sql("");
         let t = self.alias();
         match filter {
@@ -181,9 +187,9 @@ impl Predicates {
                 sql.made(format!(" AND {t}.id")).in_texts(ids.clone()).made(format!(" AND {t}.live = 1)"));
             }
             Filter::LastUpdated { ranges, .. } => {
-                sql.made(format!("{exists} (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1"));
+                sql.made(format!("{exists}SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1"));
                 last_updated(&mut sql, &t, ranges);
-                sql.text(")");
+                sql.text(end);
             }
             Filter::Value { param, test } => self.probe_value(&mut sql, &t, rid, param, test),
             Filter::Not { param, test } => {
@@ -198,27 +204,27 @@ impl Predicates {
                         (0, false) => "(",
                         (_, false) => " OR ",
                     });
-                    sql.made(format!("{exists} (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                    sql.made(format!("{exists}SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
                         .i32(id)
-                        .text(")");
+                        .text(end);
                 }
                 if !missing {
                     sql.text(")");
                 }
             }
             Filter::Chain { param, target, inner } => {
-                sql.made(format!("{exists} (SELECT 1 FROM index_reference {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+                sql.made(format!("{exists}SELECT 1 FROM index_reference {t} WHERE {t}.rid = {rid} AND {t}.param = "))
                     .i32(param.id);
                 self.probe_next(&mut sql, *target, inner, &format!("{t}.target"));
-                sql.text(")");
+                sql.text(end);
             }
             Filter::Has { param, inner } => {
                 sql.made(format!(
-                    "{exists} (SELECT 1 FROM index_reference {t} WHERE {t}.target = {rid} AND {t}.param = "
+                    "{exists}SELECT 1 FROM index_reference {t} WHERE {t}.target = {rid} AND {t}.param = "
                 ))
                 .i32(param.id);
                 self.probe_next(&mut sql, param.base, inner, &format!("{t}.rid"));
-                sql.text(")");
+                sql.text(end);
             }
         }
         sql
@@ -243,18 +249,18 @@ impl Predicates {
 
     /// ` AND …`: a live resource of this type.
     fn live(&mut self, sql: &mut Sql, base: ResourceType, rid: &str) {
-        let exists = self.dialect.exists();
+        let (exists, end) = self.dialect.exists();
         let t = self.alias();
         sql.made(format!(
-            " AND {exists} (SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1 AND {t}.rtype = "
+            " AND {exists}SELECT 1 FROM resource {t} WHERE {t}.rid = {rid} AND {t}.live = 1 AND {t}.rtype = "
         ));
-        sql.i16(base.code()).text(")");
+        sql.i16(base.code()).text(end);
     }
 
     fn probe_value(&mut self, sql: &mut Sql, t: &str, rid: &str, param: &SearchParam, test: &Test) {
-        let exists = self.dialect.exists();
+        let (exists, end) = self.dialect.exists();
         let exists = |sql: &mut Sql, table: &str, id: i32| {
-            sql.made(format!("{exists} (SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
+            sql.made(format!("{exists}SELECT 1 FROM {table} {t} WHERE {t}.rid = {rid} AND {t}.param = "))
                 .i32(id)
                 .text(" AND (");
         };
@@ -265,7 +271,7 @@ impl Predicates {
                     sql.text(if n > 0 { " OR " } else { "" });
                     within(sql, t, near);
                 }
-                sql.text("))");
+                sql.text(")").text(end);
             }
             Test::Reference(references) => {
                 let (here, elsewhere) = split(references);
@@ -273,12 +279,12 @@ impl Predicates {
                 if !here.is_empty() {
                     exists(sql, "index_reference", param.id);
                     self.targets(sql, t, param, &here);
-                    sql.text("))");
+                    sql.text(")").text(end);
                 }
                 if !elsewhere.is_empty() {
                     sql.text(if here.is_empty() { "" } else { " OR " });
                     exists(sql, "index_uri", param.id);
-                    sql.made(format!("{t}.value")).in_texts(elsewhere).text("))");
+                    sql.made(format!("{t}.value")).in_texts(elsewhere).text(")").text(end);
                 }
                 sql.text(")");
             }
@@ -286,7 +292,7 @@ impl Predicates {
                 let (table, id) = table(param, test);
                 exists(sql, table, id);
                 condition(sql, t, test);
-                sql.text("))");
+                sql.text(")").text(end);
             }
         }
     }

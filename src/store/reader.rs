@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::Limits;
 use super::conn::{Conn, Database, Use};
 use super::error::{StoreError, UnitError};
 use super::limit::Guard;
 use super::pool::{Pool, Shared};
+use super::{Limits, View};
 
 /// A search on its way to a reader thread.
 type Job = Box<dyn FnOnce(&mut Option<Conn>, &Database) + Send>;
@@ -73,7 +73,7 @@ impl Readers {
         }
     }
 
-    pub(super) async fn search<T, E, F>(&self, unit: F) -> Result<T, E>
+    pub(super) async fn search<T, E, F>(&self, view: View, unit: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Conn) -> Result<T, E> + Send + Sync + 'static,
         T: Send + 'static,
@@ -82,7 +82,7 @@ impl Readers {
         let Some(long) = &self.long else {
             let limit_ms = self.limits.search_ms;
             let mut lease = Pool::lease(self.store, &self.database, limit_ms, &self.limits).await?;
-            let found = in_snapshot(lease.conn(), &unit).await;
+            let found = run(lease.conn(), view, &unit).await;
             if let Err(error) = &found
                 && error.store_error().is_some()
             {
@@ -94,7 +94,7 @@ impl Readers {
         let inline = Duration::from_millis(self.limits.search_inline_ms);
         let first = self.on_this_thread(|conn| {
             let _limited = Guard::new(inline, None);
-            at_once(in_snapshot(conn, &unit))
+            at_once(run(conn, view, &unit))
         });
         match first {
             Err(error) if matches!(error.store_error(), Some(StoreError::TimeLimit)) => {}
@@ -109,7 +109,7 @@ impl Readers {
             }
             let found = open_sqlite(conn, database).map_err(E::from).and_then(|conn| {
                 let _limited = Guard::new(limit, Some(flag));
-                at_once(in_snapshot(conn, &unit))
+                at_once(run(conn, view, &unit))
             });
             let _gone = send.send(found);
         });
@@ -149,14 +149,27 @@ fn open_sqlite<'c>(conn: &'c mut Option<Conn>, database: &Database) -> Result<&'
     conn.as_mut().ok_or(StoreError::Cancelled)
 }
 
-/// Runs `unit` so that all its statements see one state of the database.
-async fn in_snapshot<T, E, F>(conn: &mut Conn, unit: &F) -> Result<T, E>
+async fn run<T, E, F>(conn: &mut Conn, view: View, unit: &F) -> Result<T, E>
 where
     F: AsyncFn(&mut Conn) -> Result<T, E>,
     E: From<StoreError>,
 {
-    conn.batch(conn.dialect().begin_snapshot()).await?;
-    let found = unit(conn).await;
+    if view == View::Current {
+        return unit(conn).await;
+    }
+    let begin = conn.dialect().begin_snapshot();
+    let found = match conn.share() {
+        // The first statement need not wait until the transaction has begun.
+        Some(mut beside) => {
+            let (begun, found) = tokio::join!(biased; beside.batch(begin), unit(conn));
+            begun?;
+            found
+        }
+        None => {
+            conn.batch(begin).await?;
+            unit(conn).await
+        }
+    };
     match (conn.batch("COMMIT").await, found) {
         (Err(error), Ok(_)) => Err(error.into()),
         (_, found) => found,

@@ -53,6 +53,9 @@ pub async fn get(conn: &mut Conn, resource_type: ResourceType, id: &str) -> Resu
 /// [`StoreError`] of the statement.
 pub async fn lock(conn: &mut Conn, targets: &[Target]) -> Result<HashMap<Target, Current>, StoreError> {
     let mut found = HashMap::with_capacity(targets.len());
+    if targets.is_empty() {
+        return Ok(found);
+    }
     if conn.dialect() == Dialect::Sqlite {
         for target in targets {
             if let Some(current) = get(conn, target.resource_type, &target.id).await? {
@@ -87,46 +90,18 @@ fn names(targets: &[Target]) -> (Bind, Bind) {
     )
 }
 
-/// The row ids of these names; a name that is new gets a row of version 0, which nobody finds.
+/// Adds the row ids of these names to `rids`, as far as there are any. PostgreSQL only.
 ///
 /// # Errors
-/// [`StoreError`] of the statements.
-pub async fn identify(conn: &mut Conn, targets: &[Target]) -> Result<HashMap<Target, i64>, StoreError> {
-    let mut rids = HashMap::with_capacity(targets.len());
+/// [`StoreError`] of the statement.
+pub(super) async fn rids(
+    conn: &mut Conn,
+    targets: &[Target],
+    rids: &mut HashMap<Target, i64>,
+) -> Result<(), StoreError> {
     if targets.is_empty() {
-        return Ok(rids);
+        return Ok(());
     }
-    if conn.dialect() == Dialect::Sqlite {
-        for target in targets {
-            let mut select = conn.sql("SELECT rid FROM resource WHERE rtype = ");
-            select.i16(target.resource_type.code()).text(" AND id = ").str(target.id.as_str());
-            let rid = match conn.first::<(st::BigInt,), (i64,)>(&select).await? {
-                Some((rid,)) => rid,
-                None => insert_name(conn, target).await?,
-            };
-            rids.insert(target.clone(), rid);
-        }
-        return Ok(rids);
-    }
-    // Sorted, so that two transactions that mention the same new names wait for each other instead of both.
-    let mut sorted = targets.to_vec();
-    sorted.sort();
-    sorted.dedup();
-    find_rids(conn, &sorted, &mut rids).await?;
-    sorted.retain(|target| !rids.contains_key(target));
-    if !sorted.is_empty() {
-        let mut insert = conn.sql(
-            "INSERT INTO resource (rtype, id, version, live, last_updated) SELECT n.rtype, n.id, 0, 0, 0 FROM unnest(",
-        );
-        let (types, ids) = names(&sorted);
-        insert.bind(types).text(", ").bind(ids).text(") AS n(rtype, id) ON CONFLICT (rtype, id) DO NOTHING");
-        conn.execute(&insert).await?;
-        find_rids(conn, &sorted, &mut rids).await?;
-    }
-    Ok(rids)
-}
-
-async fn find_rids(conn: &mut Conn, targets: &[Target], rids: &mut HashMap<Target, i64>) -> Result<(), StoreError> {
     let mut select = conn.sql("SELECT r.rtype, r.id, r.rid FROM resource r JOIN unnest(");
     let (types, ids) = names(targets);
     select.bind(types).text(", ").bind(ids).text(") AS n(rtype, id) ON r.rtype = n.rtype AND r.id = n.id");
@@ -136,20 +111,6 @@ async fn find_rids(conn: &mut Conn, targets: &[Target], rids: &mut HashMap<Targe
         }
     }
     Ok(())
-}
-
-async fn insert_name(conn: &mut Conn, target: &Target) -> Result<i64, StoreError> {
-    let mut insert = conn.sql("INSERT INTO resource (rtype, id, version, live, last_updated) VALUES (");
-    insert.i16(target.resource_type.code()).text(", ").str(target.id.as_str()).text(", 0, 0, 0)");
-    conn.execute(&insert).await?;
-    last_rid(conn).await
-}
-
-/// The row id of the row that this SQLite connection inserted last. RETURNING would need a statement journal.
-pub(super) async fn last_rid(conn: &mut Conn) -> Result<i64, StoreError> {
-    let select = conn.sql("SELECT last_insert_rowid()");
-    let inserted = conn.first::<(st::BigInt,), (i64,)>(&select).await?;
-    inserted.map(|row| row.0).ok_or_else(|| StoreError::Corrupt("a new row has no id".into()))
 }
 
 /// Which of these resources are not here: never stored, or deleted.

@@ -71,26 +71,34 @@ where
 
 pub(super) struct Writers {
     queue: mpsc::Sender<Box<dyn Unit>>,
+    count: usize,
 }
 
 impl Writers {
     /// Starts the writer threads.
     pub(super) fn start(database: &Database, limits: &Limits) -> Result<Self, StoreError> {
         let (queue, units) = mpsc::channel(limits.queue_max);
-        match database {
+        let count = match database {
             Database::Sqlite { .. } => {
                 let database = database.clone();
                 spawn("store-writer", move || sqlite_writer(&database, units))?;
+                1
             }
             Database::Postgres { .. } => {
                 let units = std::sync::Arc::new(tokio::sync::Mutex::new(units));
-                for _ in 0..limits.writers.max(1) {
+                let count = limits.writers.max(1);
+                for _ in 0..count {
                     let (database, units) = (database.clone(), std::sync::Arc::clone(&units));
                     spawn("store-writer", move || postgres_writer(&database, &units))?;
                 }
+                count
             }
-        }
-        Ok(Self { queue })
+        };
+        Ok(Self { queue, count })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     pub(super) async fn submit<T, E, F>(&self, unit: F) -> Result<T, E>
@@ -195,7 +203,10 @@ async fn write_one(conn: &mut Option<Conn>, database: &Database, unit: &mut dyn 
             Ok(open) => open,
             Err(error) => return Err(error),
         };
-        if open.batch("BEGIN").await.is_err() {
+        // The first statement need not wait until the transaction has begun.
+        let mut beside = open.share().ok_or(StoreError::Cancelled)?;
+        let (begun, ran) = tokio::join!(biased; beside.batch("BEGIN"), unit.run(open));
+        if begun.is_err() {
             // The server closed the connection while nobody looked: that is no fault of this unit.
             *conn = None;
             if attempt < ATTEMPTS_MAX {
@@ -203,7 +214,7 @@ async fn write_one(conn: &mut Option<Conn>, database: &Database, unit: &mut dyn 
             }
             return Err(StoreError::unavailable("the connection to the database was lost"));
         }
-        let failed = match unit.run(open).await {
+        let failed = match ran {
             Ok(()) => match open.batch("COMMIT").await {
                 Ok(()) => return Ok(()),
                 Err(StoreError::Contended(_)) if attempt < ATTEMPTS_MAX => Failed::Contended,

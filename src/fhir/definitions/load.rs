@@ -49,6 +49,21 @@ struct ElementDefinition<'a> {
     is_summary: bool,
     #[serde(default)]
     is_modifier: bool,
+    #[serde(borrow)]
+    binding: Option<Binding<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Binding<'a> {
+    strength: &'a str,
+    value_set: Option<&'a str>,
+}
+
+impl Binding<'static> {
+    fn required_set(&self) -> Option<&'static str> {
+        self.value_set.filter(|_| self.strength == "required")
+    }
 }
 
 #[derive(Deserialize)]
@@ -154,6 +169,7 @@ impl Tree {
             is_choice: name.ends_with("[x]"),
             is_summary: definition.is_summary,
             is_modifier: definition.is_modifier,
+            required_set: definition.binding.as_ref().and_then(Binding::required_set).unwrap_or_default(),
         };
         if element.min > 0 {
             node.required.insert(&element);

@@ -43,6 +43,17 @@ on_both! {
         assert_eq!(versions_of_all(server), 2);
     }
 
+    fn a_conditional_delete_deletes_what_is_expected_or_nothing(server) {
+        stored(server, &organization_as("one", "Acme"));
+        stored(server, &organization_as("two", "Acme"));
+        stored(server, &organization_as("two", "Acme 2"));
+        let delete = |tag| send(server, "DELETE", "Organization?name=acme", &[("if-match", tag)], "");
+        assert_refused(&delete("W/\"1\""), 412);
+        assert_eq!(server.ids("Organization?name=acme"), ["one", "two"]);
+        assert_eq!(delete("*").status, 204);
+        assert_eq!(server.ids("Organization?name=acme"), [""; 0]);
+    }
+
     fn a_conditional_create_matches_nothing_deleted(server) {
         stored(server, &organization_as("acme", "Acme"));
         server.delete("Organization/acme");

@@ -156,6 +156,28 @@ on_both! {
         assert_eq!(server.ids(&format!("PractitionerRole?organization={name}")).len(), 1, "a search follows the new link");
     }
 
+    fn what_two_entries_create_under_one_condition_is_one_resource(server) {
+        let twin = |urn: &str| with(entry_as(urn, "POST", "Organization", organization("Acme")), "ifNoneExist", "identifier=urn:test|Acme");
+        let at = |urn: &str| json!({"resourceType": "Location", "name": "X", "managingOrganization": {"reference": urn}});
+        let answer = done(server, &[twin(URN), twin(OTHER_URN), entry("POST", "Location", at(OTHER_URN))]);
+        assert_eq!(statuses(&answer), ["201", "200", "201"], "{answer}");
+        assert_eq!(server.ids("Organization").len(), 1);
+        assert_eq!(location(&answer, 0), location(&answer, 1));
+        assert_eq!(server.get(&location(&answer, 2)).body["managingOrganization"]["reference"], location(&answer, 0));
+    }
+
+    fn an_entry_says_what_it_expects(server) {
+        stored(server, &organization_as("acme", "Acme"));
+        let put = |name: &str, value: &str| with(entry("PUT", "Organization/acme", organization_as("acme", "Changed")), name, value);
+        let new = || with(entry("PUT", "Organization/new", organization_as("new", "New")), "ifNoneMatch", "*");
+        for expectation in [put("ifMatch", "W/\"7\""), put("ifNoneMatch", "*"), with(call("DELETE", "Organization?name=acme"), "ifMatch", "W/\"7\"")] {
+            refused(server, &[new(), expectation]);
+            assert_eq!(server.ids("Organization"), ["acme"]);
+        }
+        done(server, &[new(), put("ifMatch", "*")]);
+        assert_eq!(server.get("Organization/acme").body["name"], "Changed");
+    }
+
     fn entries_may_refer_to_each_other_in_a_circle(server) {
         let part_of = |urn: &str, name: &str| {
             let mut resource = organization(name);

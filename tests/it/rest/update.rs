@@ -2,7 +2,9 @@ use std::thread;
 
 use serde_json::json;
 
-use super::{assert_refused, http_date, organization, organization_as, send_json, stored, version, versions_of_all};
+use super::{
+    assert_refused, http_date, organization, organization_as, send, send_json, stored, version, versions_of_all,
+};
 use crate::harness::on_both;
 
 on_both! {
@@ -127,6 +129,27 @@ on_both! {
         let answer = send_json(server, "PUT", "Organization/acme", ("if-match", "W/\"latest\""), &organization_as("acme", "Two"));
         assert!(matches!(answer.status, 400 | 412), "{answer}");
         assert_eq!(version(&server.get("Organization/acme")), "1");
+    }
+
+    fn a_star_expects_something_or_nothing(server) {
+        let put = |header: &str, name: &str| send_json(server, "PUT", "Organization/acme", (header, "*"), &organization_as("acme", name));
+        assert_refused(&put("if-match", "One"), 412);
+        assert_eq!(put("if-none-match", "One").status, 201);
+        assert_refused(&put("if-none-match", "Two"), 412);
+        assert_eq!(version(&server.get("Organization/acme")), "1");
+        assert_eq!(put("if-match", "Two").status, 200);
+        assert_eq!(send(server, "DELETE", "Organization/acme", &[("if-match", "*")], "").status, 204);
+        assert_refused(&send(server, "DELETE", "Organization/acme", &[("if-match", "*")], ""), 412);
+        assert_eq!(put("if-none-match", "Three").status, 201, "what was deleted is not here");
+    }
+
+    fn expectations_that_contradict_each_other_or_cannot_be_checked_are_refused(server) {
+        let body = organization_as("acme", "One").to_string();
+        let json = ("content-type", "application/fhir+json");
+        for headers in [[json, ("if-match", "W/\"1\""), ("if-none-match", "*")].as_slice(), &[json, ("if-none-match", "W/\"1\"")]] {
+            assert_refused(&send(server, "PUT", "Organization/acme", headers, &body), 400);
+        }
+        assert_eq!(server.get("Organization/acme").status, 404);
     }
 
     fn of_several_updates_of_one_version_one_wins(server) {

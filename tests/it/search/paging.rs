@@ -152,6 +152,24 @@ on_both! {
         }
     }
 
+    fn a_link_leads_to_the_same_format(server) {
+        load(server, &numbered(3));
+        let posted = post_search(server, "Organization/_search", "_count=2&_format=xml");
+        assert!(posted.header("content-type").is_some_and(|mime| mime.starts_with("application/fhir+xml")), "{posted}");
+        for search in ["Organization?_count=2&_format=json&_pretty=true", "Organization/_history?_count=2&_format=json&_pretty=true", "_history?_count=2&_pretty=true&_format=json"] {
+            let page = server.get(search);
+            for relation in ["self", "next"] {
+                let parameters = link_parameters(&page, relation);
+                for (name, value) in [("_format", "json"), ("_pretty", "true")] {
+                    assert!(parameters.contains(&(name.to_owned(), value.to_owned())), "{search}: {parameters:?}");
+                }
+            }
+            // The cursor belongs to the question, not to how it is answered.
+            let next = page.link("next").expect("next");
+            assert_eq!(server.get(&next.replace("_format=json", "_format=xml")).status, 200);
+        }
+    }
+
     fn a_link_keeps_what_a_value_means(server) {
         let name = r"Ca,f|é & Co + 100% #1\";
         let places: Vec<Value> = (0..3).map(|n| resource("Location", &format!("p{n}"), json!({"name": name}))).collect();

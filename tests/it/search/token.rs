@@ -43,6 +43,26 @@ on_both! {
         refuse(server, &["Organization?type=|", "Organization?type=a|b|c"]);
     }
 
+    fn an_element_of_type_code_has_the_system_that_its_binding_implies(server) {
+        load(server, &[
+            resource("Practitioner", "f", json!({"gender": "female", "address": [{"use": "work"}]})),
+            resource("Practitioner", "m", json!({"gender": "male"})),
+            resource("Practitioner", "none", json!({})),
+        ]);
+        const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
+        for (search, ids) in [
+            (format!("gender={GENDER}|female"), ["f"].as_slice()),
+            (format!("gender={GENDER}|"), &["f", "m"]),
+            (format!("gender:not={GENDER}|female"), &["m", "none"]),
+            ("gender=|female".into(), &["f"]),
+            ("gender=http://elsewhere.example|female".into(), &[]),
+            ("gender:in=http://hl7.org/fhir/ValueSet/administrative-gender".into(), &["f", "m"]),
+            ("address-use=http://hl7.org/fhir/address-use|work".into(), &["f"]),
+        ] {
+            check(server, &[(&format!("Practitioner?{search}"), ids)]);
+        }
+    }
+
     fn codes_do_not_tell_cases_apart_but_ids_do(server) {
         load(server, &[
             organization("Upper", json!({"type": [{"coding": [{"system": "http://a.example", "code": "Prov"}]}]})),
