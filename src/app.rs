@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::config::Settings;
 use crate::fhir::types::Instant;
 use crate::search::extract::Extractor;
@@ -15,6 +17,9 @@ use crate::store::{Limits, Store};
 /// Bytes of the key that signs page cursors.
 const CURSOR_KEY_BYTES: usize = 32;
 
+/// Bundles that are worked on at once: one is taken apart while the store writes another.
+const BUNDLES_PER_CORE: usize = 2;
+
 /// The running directory.
 pub struct App {
     pub store: Store,
@@ -22,6 +27,7 @@ pub struct App {
     pub signature: Signature,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
+    bundles: Semaphore,
 }
 
 /// The bounds of the store, from the settings.
@@ -48,7 +54,18 @@ impl App {
                 shared::get_or_insert(conn, "cursor-key", &fresh).await
             })
             .await?;
-        Ok(Arc::new(Self { store, settings, signature: Signature::new(key), bases }))
+        let signature = Signature::new(&key).map_err(StoreError::unavailable)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
+        Ok(Arc::new(Self { store, settings, signature, bases, bundles }))
+    }
+
+    /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.
+    ///
+    /// # Errors
+    /// [`StoreError::Cancelled`] when the server ends.
+    pub async fn bundle_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.bundles.acquire().await.map_err(|_closed| StoreError::Cancelled)
     }
 
     /// How the server names itself: base URL without a trailing slash.

@@ -254,6 +254,7 @@ pub async fn delete_where(app: Shared, request: HttpRequest, path: Path<String>)
 
 pub async fn bundle(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
     serve(&app, &request, async |wishes| {
+        let _turn = app.bundle_turn().await?;
         let bundle = match negotiate::media(&request)? {
             Media::Json => parse_json(&body)?,
             _ => negotiate::resource(&request, &body)?,

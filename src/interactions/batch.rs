@@ -43,12 +43,14 @@ pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources
 
 async fn run(app: &Arc<App>, call: Call, base: &str) -> Result<Answer, FhirError> {
     match call {
-        Call::Create { resource_type, body, condition } => create::create(app, resource_type, body, condition).await,
+        Call::Create { resource_type, body, condition } => {
+            create::create(app, resource_type, Arc::unwrap_or_clone(body), condition).await
+        }
         Call::Update { resource_type, id, body, expected } => {
-            update::update(app, resource_type, &id, body, expected).await
+            update::update(app, resource_type, &id, Arc::unwrap_or_clone(body), expected).await
         }
         Call::UpdateWhere { resource_type, condition, body, expected } => {
-            update::update_where(app, resource_type, condition, body, expected).await
+            update::update_where(app, resource_type, condition, Arc::unwrap_or_clone(body), expected).await
         }
         Call::Patch { resource_type, id, document, expected } => {
             patch::patch(app, resource_type, &id, &document, expected).await

@@ -1,5 +1,7 @@
 //! The entries of a batch or transaction Bundle: read once, checked, and told apart (R4 http.html#transaction).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -24,9 +26,9 @@ pub struct Entry {
 /// An interaction, as `request` of an entry names it.
 #[derive(Clone, Debug)]
 pub enum Call {
-    Create { resource_type: ResourceType, body: Value, condition: Option<Condition> },
-    Update { resource_type: ResourceType, id: String, body: Value, expected: Option<Expected> },
-    UpdateWhere { resource_type: ResourceType, condition: Condition, body: Value, expected: Option<Expected> },
+    Create { resource_type: ResourceType, body: Arc<Value>, condition: Option<Condition> },
+    Update { resource_type: ResourceType, id: String, body: Arc<Value>, expected: Option<Expected> },
+    UpdateWhere { resource_type: ResourceType, condition: Condition, body: Arc<Value>, expected: Option<Expected> },
     Patch { resource_type: ResourceType, id: String, document: Document, expected: Option<Expected> },
     PatchWhere { resource_type: ResourceType, condition: Condition, document: Document, expected: Option<Expected> },
     Delete { resource_type: ResourceType, id: String, expected: Option<Expected> },
@@ -129,14 +131,14 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
         "POST" => {
             let resource_type = type_named(path)?;
             let condition = text("ifNoneExist").map(|query| Condition::parse(app, resource_type, query)).transpose()?;
-            Call::Create { resource_type, body: resource()?, condition }
+            Call::Create { resource_type, body: Arc::new(resource()?), condition }
         }
         "PUT" | "PATCH" | "DELETE" => {
             let (resource_type, place) = place(app, path, query)?;
             match (method, place) {
-                ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: resource()?, expected },
+                ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: Arc::new(resource()?), expected },
                 ("PUT", Place::Where(condition)) => {
-                    Call::UpdateWhere { resource_type, condition, body: resource()?, expected }
+                    Call::UpdateWhere { resource_type, condition, body: Arc::new(resource()?), expected }
                 }
                 ("PATCH", Place::Id(id)) => {
                     Call::Patch { resource_type, id, document: document(resource()?)?, expected }

@@ -38,7 +38,7 @@ enum Step {
     /// A resource to store, by POST or PUT.
     Store {
         target: Target,
-        body: Value,
+        body: Arc<Value>,
         expected: Option<Expected>,
         is_create: bool,
     },
@@ -66,21 +66,15 @@ pub async fn transaction(
     let entries = bundle::entries(app, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
     let (door, base_url) = (Arc::clone(app), base.to_owned());
     // Without conditions and patches everything is known here, and the writer only has to write.
-    let ready = if entries.iter().all(|entry| is_unconditional(&entry.call)) {
+    let answers = if entries.iter().all(|entry| is_unconditional(&entry.call)) {
         let steps = decide_all(&entries)?;
-        let steps = with_links(&entries, steps)?;
-        let has_conditional_references = steps.iter().any(|step| !references_of(step).is_empty());
-        (!has_conditional_references).then(|| prepare_all(app, &steps).map(|writes| (steps, writes))).transpose()?
+        let full_urls: Vec<Option<String>> = entries.into_iter().map(|entry| entry.full_url).collect();
+        let steps = with_links(&full_urls, steps)?;
+        let writes = prepare_all(app, &steps)?;
+        app.store.write(async move |conn: &mut Conn| finish(&door, conn, &steps, &writes, &base_url).await).await?
     } else {
-        None
+        app.store.write(async move |conn: &mut Conn| run(&door, conn, &entries, &base_url).await).await?
     };
-    let answers = app
-        .store
-        .write(async move |conn: &mut Conn| match &ready {
-            Some((steps, writes)) => finish(&door, conn, steps, writes, &base_url).await,
-            None => run(&door, conn, &entries, &base_url).await,
-        })
-        .await?;
     let responses = answers
         .iter()
         .map(|(answer, is_get)| bundle::response_entry(base, answer, *is_get || with_resources))
@@ -89,7 +83,15 @@ pub async fn transaction(
 }
 
 fn is_unconditional(call: &Call) -> bool {
-    matches!(call, Call::Create { condition: None, .. } | Call::Update { .. } | Call::Delete { .. } | Call::Get(_))
+    match call {
+        Call::Create { condition: None, body, .. } | Call::Update { body, .. } => {
+            let mut references = Vec::new();
+            conditional_references(body, &mut references);
+            references.is_empty()
+        }
+        Call::Delete { .. } | Call::Get(_) => true,
+        _ => false,
+    }
 }
 
 /// The steps of entries that need no look at the database.
@@ -142,10 +144,10 @@ fn decide(call: &Call, matched: Option<Matched>) -> Result<Step, FhirError> {
 }
 
 /// Checks that no resource is written twice, and rewrites the links between entries.
-fn with_links(entries: &[Entry], mut steps: Vec<Step>) -> Result<Vec<Step>, FhirError> {
+fn with_links(full_urls: &[Option<String>], mut steps: Vec<Step>) -> Result<Vec<Step>, FhirError> {
     let mut written = HashSet::new();
     let mut names = Names::new();
-    for (n, (entry, step)) in entries.iter().zip(&steps).enumerate() {
+    for (n, (full_url, step)) in full_urls.iter().zip(&steps).enumerate() {
         let targets: Vec<&Target> = match step {
             Step::Store { target, .. } | Step::Patch { target, .. } => vec![target],
             Step::Delete(puts) => puts.iter().map(|put| &put.target).collect(),
@@ -158,7 +160,7 @@ fn with_links(entries: &[Entry], mut steps: Vec<Step>) -> Result<Vec<Step>, Fhir
                 return Err(within(FhirError::malformed(sentence).code(IssueCode::Duplicate), n));
             }
         }
-        if let (Some(full_url), Step::Store { target, .. } | Step::Found(target)) = (&entry.full_url, step) {
+        if let (Some(full_url), Step::Store { target, .. } | Step::Found(target)) = (full_url, step) {
             let name = format!("{}/{}", target.resource_type, target.id);
             // Entries refer to one another also by relative URLs under a common base.
             if let Some(relative) = relative_part(full_url) {
@@ -172,7 +174,7 @@ fn with_links(entries: &[Entry], mut steps: Vec<Step>) -> Result<Vec<Step>, Fhir
     }
     for step in &mut steps {
         match step {
-            Step::Store { body, .. } => rewrite(body, &names),
+            Step::Store { body, .. } => rewrite(Arc::make_mut(body), &names),
             Step::Patch { document: Document::FhirPath(parameters), .. } => rewrite(parameters, &names),
             _ => {}
         }
@@ -221,8 +223,8 @@ fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
     for (n, step) in steps.iter().enumerate() {
         match step {
             Step::Store { target, body, expected, is_create } => {
-                let prepared =
-                    write::prepare(app, target.resource_type, body.clone()).map_err(|error| within(error, n))?;
+                let prepared = write::prepare(app, target.resource_type, Arc::clone(body));
+                let prepared = prepared.map_err(|error| within(error, n))?;
                 writes.add(
                     n,
                     Put {
@@ -271,7 +273,8 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
         }
         steps.push(step);
     }
-    let mut steps = with_links(entries, steps)?;
+    let full_urls: Vec<Option<String>> = entries.iter().map(|entry| entry.full_url.clone()).collect();
+    let mut steps = with_links(&full_urls, steps)?;
     resolve_conditional_references(app, conn, &mut steps).await?;
     let mut writes = prepare_all(app, &steps)?;
     writes.add_patches(app, conn, &steps).await?;
@@ -340,7 +343,7 @@ async fn resolve_conditional_references(app: &App, conn: &mut Conn, steps: &mut 
     conn.batch("RELEASE SAVEPOINT references_unresolved").await?;
     for step in steps {
         if let Step::Store { body, .. } = step {
-            rewrite(body, &names);
+            rewrite(Arc::make_mut(body), &names);
         }
     }
     Ok(())

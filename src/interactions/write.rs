@@ -30,7 +30,7 @@ const REFERRERS_SHOWN: i64 = 5;
 /// A resource that is ready to be stored.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    pub body: Value,
+    pub body: Arc<Value>,
     pub text: Unstamped,
     pub entries: IndexEntries,
 }
@@ -74,7 +74,12 @@ pub struct Written {
 ///
 /// # Errors
 /// 400 when `resourceType` is not `resource_type`; 422 with every issue that its structure has.
-pub fn prepare(app: &App, resource_type: ResourceType, body: Value) -> Result<Arc<Prepared>, FhirError> {
+pub fn prepare(
+    app: &App,
+    resource_type: ResourceType,
+    body: impl Into<Arc<Value>>,
+) -> Result<Arc<Prepared>, FhirError> {
+    let body = body.into();
     let named = resource::type_name(&body)?;
     if named != resource_type.as_str() {
         return Err(FhirError::with_issue(

@@ -5,9 +5,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::memcmp;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
 use serde::{Deserialize, Serialize};
 
@@ -33,12 +34,14 @@ pub struct Cursor {
 
 /// Signs and verifies cursors with a key that all nodes of one database share.
 pub struct Signature {
-    key: Vec<u8>,
+    key: PKey<Private>,
 }
 
 impl Signature {
-    pub fn new(key: Vec<u8>) -> Self {
-        Self { key }
+    /// # Errors
+    /// When the key cannot be used.
+    pub fn new(key: &[u8]) -> Result<Self, ErrorStack> {
+        Ok(Self { key: PKey::hmac(key)? })
     }
 
     /// `payload` with its signature, as text that is safe in a URL. `context` is what the cursor belongs to: the same
@@ -59,8 +62,7 @@ impl Signature {
     }
 
     fn sign(&self, payload: &[u8], context: &str) -> Option<Vec<u8>> {
-        let key = PKey::hmac(&self.key).ok()?;
-        let mut signer = Signer::new(MessageDigest::sha256(), &key).ok()?;
+        let mut signer = Signer::new(MessageDigest::sha256(), &self.key).ok()?;
         signer.update(context.as_bytes()).ok()?;
         signer.update(b"\0").ok()?;
         signer.update(payload).ok()?;
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_cursor_opens_only_unchanged_and_in_its_own_search() {
-        let signature = Signature::new(vec![7; 32]);
+        let signature = Signature::new(&[7; 32]).expect("a key");
         let cursor = Cursor {
             keys: vec![KeyValue::Text("smith".into()), KeyValue::None, KeyValue::Int(-3), KeyValue::Float(0.5)],
             rid: 42,
@@ -85,7 +87,7 @@ mod tests {
         assert_eq!(signature.open(&sealed, "Practitioner?name=a"), Some(cursor));
         assert_eq!(signature.open::<Cursor>(&sealed, "Practitioner?name=b"), None);
         assert_eq!(signature.open::<Cursor>(&format!("{sealed}A"), "Practitioner?name=a"), None);
-        assert_eq!(Signature::new(vec![8; 32]).open::<Cursor>(&sealed, "Practitioner?name=a"), None);
+        assert_eq!(Signature::new(&[8; 32]).expect("a key").open::<Cursor>(&sealed, "Practitioner?name=a"), None);
         assert_eq!(signature.open::<Cursor>("", "Practitioner?name=a"), None);
     }
 }

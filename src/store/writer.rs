@@ -14,6 +14,8 @@ use super::error::{StoreError, UnitError};
 
 /// Units that are committed together.
 const GROUP_MAX: usize = 128;
+/// Groups that run with savepoints after one in which a unit was refused: refusals come in bursts.
+const CAREFUL_GROUPS: u32 = 64;
 /// Attempts at a unit that another transaction was in the way of.
 const ATTEMPTS_MAX: u32 = 6;
 
@@ -35,8 +37,11 @@ enum Failed {
 struct Pending<F, T, E> {
     unit: F,
     outcome: Option<Result<T, E>>,
-    waiting: oneshot::Sender<Result<T, E>>,
+    waiting: oneshot::Sender<Done<F, T, E>>,
 }
+
+/// What the one who waits gets: also the unit, so that it is not the writer who frees what it holds.
+type Done<F, T, E> = (Result<T, E>, F);
 
 impl<F, T, E> Unit for Pending<F, T, E>
 where
@@ -58,14 +63,15 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let outcome = match (self.outcome, committed) {
+        let Self { unit, outcome, waiting } = *self;
+        let outcome = match (outcome, committed) {
             (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(E::from(error)),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(E::from(StoreError::Cancelled)),
         };
         // The one who waited may have gone; the write stands all the same.
-        let _gone = self.waiting.send(outcome);
+        let _gone = waiting.send((outcome, unit));
     }
 }
 
@@ -111,7 +117,10 @@ impl Writers {
         self.queue
             .try_send(Box::new(Pending { unit, outcome: None, waiting }))
             .map_err(|_full| E::from(StoreError::Busy))?;
-        outcome.await.unwrap_or_else(|_dropped| Err(E::from(StoreError::Cancelled)))
+        match outcome.await {
+            Ok((outcome, _unit)) => outcome,
+            Err(_dropped) => Err(E::from(StoreError::Cancelled)),
+        }
     }
 }
 
@@ -129,6 +138,7 @@ async fn connected<'c>(conn: &'c mut Option<Conn>, database: &Database) -> Resul
 
 fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>) {
     let mut conn = None;
+    let mut careful = 0;
     let mut group: Vec<Box<dyn Unit>> = Vec::new();
     while let Some(first) = units.blocking_recv() {
         group.push(first);
@@ -139,7 +149,9 @@ fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>) 
         }
         // Nothing on SQLite waits, so the future is done at its first poll.
         let written = match connected(&mut conn, database).now_or_never() {
-            Some(Ok(open)) => write_group(open, &mut group).now_or_never().unwrap_or(Err(StoreError::Cancelled)),
+            Some(Ok(open)) => {
+                write_group(open, &mut group, &mut careful).now_or_never().unwrap_or(Err(StoreError::Cancelled))
+            }
             Some(Err(error)) => Err(error),
             None => Err(StoreError::Cancelled),
         };
@@ -162,8 +174,23 @@ fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>) 
     }
 }
 
-async fn write_group(conn: &mut Conn, group: &mut [Box<dyn Unit>]) -> Result<(), StoreError> {
+/// Commits a group. A savepoint for each unit lets the others stand when one is refused, but every page that is changed is
+/// then copied; so savepoints are used, for a while, only once a unit was refused.
+async fn write_group(conn: &mut Conn, group: &mut [Box<dyn Unit>], careful: &mut u32) -> Result<(), StoreError> {
     conn.batch("BEGIN IMMEDIATE").await?;
+    let is_alone = group.len() == 1;
+    if *careful == 0 || is_alone {
+        if run_together(conn, group).await {
+            return conn.batch("COMMIT").await;
+        }
+        conn.batch("ROLLBACK").await?;
+        if is_alone {
+            return Ok(());
+        }
+        *careful = CAREFUL_GROUPS;
+        conn.batch("BEGIN IMMEDIATE").await?;
+    }
+    *careful -= 1;
     for unit in group.iter_mut() {
         conn.batch("SAVEPOINT unit").await?;
         if unit.run(conn).await.is_err() {
@@ -172,6 +199,16 @@ async fn write_group(conn: &mut Conn, group: &mut [Box<dyn Unit>]) -> Result<(),
         conn.batch("RELEASE unit").await?;
     }
     conn.batch("COMMIT").await
+}
+
+/// Runs the units of a group; false as soon as one has to be rolled back.
+async fn run_together(conn: &mut Conn, group: &mut [Box<dyn Unit>]) -> bool {
+    for unit in group.iter_mut() {
+        if unit.run(conn).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 fn postgres_writer(database: &Database, units: &tokio::sync::Mutex<mpsc::Receiver<Box<dyn Unit>>>) {
