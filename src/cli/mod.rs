@@ -12,13 +12,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
 use crate::store::Store;
+use crate::store::conn::{Database, without_password};
 
 /// The FHIR-native provider directory that stays true.
 ///
@@ -98,6 +99,9 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(settings, &args),
         Command::Import(args) => on_directory(settings, async |app| import::run(app, &args).await),
+        Command::Export(_) if !has_database(&settings) => {
+            bail!("there is no database {}; --data names the folder it is in", settings.database_url())
+        }
         Command::Export(args) => on_directory(settings, async |app| export::run(app, &args).await),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
@@ -127,10 +131,20 @@ fn on_directory(
 }
 
 /// The directory behind a command: opened, its tables up to date.
+/// False when the embedded database has not been made yet.
+fn has_database(settings: &Settings) -> bool {
+    match Database::parse(&settings.database_url()) {
+        Ok(Database::Sqlite { file }) => file.exists(),
+        _ => true,
+    }
+}
+
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
     let url = settings.database_url();
     let limits = store_limits(&settings);
-    let store = Store::open(&url, limits).await.context("the database cannot be opened")?;
+    let store = Store::open(&url, limits)
+        .await
+        .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
     Ok(App::new(store, settings, bases).await?)
 }
 

@@ -32,6 +32,15 @@ impl Summary {
     }
 }
 
+/// The code system of SUBSETTED.
+const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
+
+/// Whether a resource is tagged as only a part of itself.
+pub fn is_subset(resource: &Value) -> bool {
+    let tags = resource.pointer("/meta/tag").and_then(Value::as_array);
+    tags.into_iter().flatten().any(|tag| tag["system"] == SYSTEM && tag["code"] == "SUBSETTED")
+}
+
 /// Cuts a resource down to a summary, and tags it as SUBSETTED.
 ///
 /// A resource of unknown type stays whole, as do all for [`Summary::False`] and [`Summary::Count`], which is about the
@@ -119,7 +128,6 @@ fn retain_summary(object: &mut Map<String, Value>, node: &Node, definitions: &De
 
 /// Adds the tag that keeps a subset from being taken for the whole (R4 search.html#summary), unless it is there.
 fn tag_as_subsetted(object: &mut Map<String, Value>) {
-    const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
     if !object.contains_key("meta") {
         // The customary place: after resourceType and id.
         let place = object.keys().take_while(|key| matches!(key.as_str(), "resourceType" | "id")).count();

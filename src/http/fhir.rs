@@ -164,8 +164,8 @@ pub async fn create_resource(app: Shared, request: HttpRequest, path: Path<Strin
     serve(&app, &request, async |_| {
         let resource_type = type_named(&path.into_inner())?;
         let resource = negotiate::resource(&request, &body)?;
-        let condition = negotiate::if_none_exist(&request);
-        let condition = condition.map(|text| Condition::parse(&app, resource_type, &text)).transpose()?;
+        let condition = negotiate::if_none_exist(&request)?;
+        let condition = condition.map(|text| Condition::parse(&app, resource_type, text)).transpose()?;
         create::create(&app, resource_type, resource, condition).await
     })
     .await

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::{excerpt, parse_json};
 use crate::fhir::subset::Summary;
 use crate::fhir::xml;
@@ -236,12 +237,22 @@ pub fn resource(request: &HttpRequest, body: &[u8]) -> Result<Value, FhirError> 
     }
 }
 
+/// A header on which a write depends: one that cannot be read must not be passed over.
+fn condition<'r>(request: &'r HttpRequest, name: &'static str) -> Result<Option<&'r str>, FhirError> {
+    let mut values = request.headers().get_all(name);
+    match (values.next().map(|value| std::str::from_utf8(value.as_bytes())), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(text)),
+        _ => Err(FhirError::malformed(format!("The header {name} stands once, in UTF-8.")).code(IssueCode::Value)),
+    }
+}
+
 /// What `If-Match` or `If-None-Match` of a write expects.
 ///
 /// # Errors
 /// As [`Expected::read`].
 pub fn expected(request: &HttpRequest) -> Result<Option<Expected>, FhirError> {
-    Expected::read(header_text(request, "if-match"), header_text(request, "if-none-match"))
+    Expected::read(condition(request, "if-match")?, condition(request, "if-none-match")?)
 }
 
 /// True when the client has what it would get: by `If-None-Match`, or else by `If-Modified-Since`.
@@ -257,8 +268,11 @@ pub fn is_known(request: &HttpRequest, version: Option<i64>, modified_s: Option<
 }
 
 /// The text of `If-None-Exist`.
-pub fn if_none_exist(request: &HttpRequest) -> Option<String> {
-    header_text(request, "if-none-exist").map(str::to_owned)
+///
+/// # Errors
+/// 400 when it cannot be read.
+pub fn if_none_exist(request: &HttpRequest) -> Result<Option<&str>, FhirError> {
+    condition(request, "if-none-exist")
 }
 
 /// The decoded parameters of the URL.

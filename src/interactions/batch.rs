@@ -1,44 +1,105 @@
 //! batch (R4 http.html#batch): every entry by itself, whatever becomes of the others.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::fhir::error::FhirError;
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::IssueCode;
 use crate::search::parse::Handling;
+use crate::search::value::Target;
 
 use super::answer::Answer;
 use super::bundle::{self, Call, Entry, Get, What};
+use super::history::Whose;
 use super::{capability, create, delete, history, patch, read, search, update};
 
 /// Entries that are under way at once, so that their writes are committed together.
 const ENTRIES_AT_ONCE: usize = 32;
+/// How long a batch may take, and how much it may answer; what comes after is refused.
+const TIME_MAX: Duration = Duration::from_secs(60);
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Does what the entries say, each by itself: 200 with a response for each, in their order.
 ///
 /// # Errors
 /// 400 when the Bundle itself cannot be read.
 pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources: bool) -> Result<Answer, FhirError> {
-    let entries = bundle::entries(app, &mut bundle)?;
-    let answers = futures_util::stream::iter(entries.into_iter().enumerate())
-        .map(async |(n, entry)| {
-            let done = match entry {
-                Ok(Entry { call, .. }) => {
-                    let is_get = matches!(&call, Call::Get(get) if !get.is_head);
-                    run(app, call, base)
-                        .await
-                        .and_then(|answer| bundle::response_entry(base, &answer, is_get || with_resources))
-                }
-                Err(error) => Err(error),
-            };
-            done.unwrap_or_else(|error| bundle::refusal_entry(&bundle::within(error, n)))
-        })
-        .buffered(ENTRIES_AT_ONCE)
-        .collect::<Vec<Value>>()
-        .await;
-    Ok(bundle::response_bundle("batch-response", base, answers))
+    let until = Instant::now() + TIME_MAX;
+    let mut answered = 0;
+    let mut answers: Vec<Vec<u8>> = Vec::new();
+    for stretch in stretches(bundle::entries(app, &mut bundle)?) {
+        let mut under_way = futures_util::stream::iter(stretch)
+            .map(async |(n, entry)| {
+                let done = match entry {
+                    Ok(Entry { call, .. }) => {
+                        // Others who are served by this thread get their turn between two entries.
+                        tokio::task::yield_now().await;
+                        let is_get = matches!(&call, Call::Get(get) if !get.is_head);
+                        let done = run_until(app, call, base, until).await;
+                        done.map(|answer| bundle::response_entry(base, &answer, is_get || with_resources))
+                    }
+                    Err(error) => Err(error),
+                };
+                done.unwrap_or_else(|error| bundle::refusal_entry(&bundle::within(error, n)))
+            })
+            .buffered(ENTRIES_AT_ONCE);
+        while let Some(answer) = under_way.next().await {
+            answered += answer.len();
+            if answered > ANSWER_BYTES_MAX {
+                let sentence =
+                    format!("A batch is answered with at most {ANSWER_BYTES_MAX} bytes; ask for less at once.");
+                return Err(FhirError::new(Kind::TooLarge, sentence).code(IssueCode::TooCostly));
+            }
+            answers.push(answer);
+        }
+    }
+    Ok(bundle::response_bundle("batch-response", base, &answers))
+}
+
+/// The entries with their numbers, cut where one names a resource that an entry before it names too: those are done one
+/// after the other. R4 asks no client to rely on that, but a client that does gets what it means.
+fn stretches(entries: Vec<Result<Entry, FhirError>>) -> Vec<Vec<(usize, Result<Entry, FhirError>)>> {
+    let mut stretches = vec![Vec::new()];
+    let mut named = HashSet::new();
+    for (n, entry) in entries.into_iter().enumerate() {
+        if let Some(name) = entry.as_ref().ok().and_then(|entry| resource_named(&entry.call))
+            && !named.insert(name.clone())
+        {
+            named.clear();
+            named.insert(name);
+            stretches.push(Vec::new());
+        }
+        if let Some(last) = stretches.last_mut() {
+            last.push((n, entry));
+        }
+    }
+    stretches
+}
+
+fn resource_named(call: &Call) -> Option<Target> {
+    let (resource_type, id) = match call {
+        Call::Update { resource_type, id, .. }
+        | Call::Patch { resource_type, id, .. }
+        | Call::Delete { resource_type, id, .. }
+        | Call::Get(Get { what: What::Read(resource_type, id) | What::Version(resource_type, id, _), .. })
+        | Call::Get(Get { what: What::History(Whose::Resource(resource_type, id), _), .. }) => (resource_type, id),
+        _ => return None,
+    };
+    Some(Target { resource_type: *resource_type, id: id.clone() })
+}
+
+async fn run_until(app: &Arc<App>, call: Call, base: &str, until: Instant) -> Result<Answer, FhirError> {
+    if Instant::now() >= until {
+        let sentence =
+            format!("The batch took longer than {} seconds before it came to this entry.", TIME_MAX.as_secs());
+        return Err(FhirError::new(Kind::Unavailable, sentence).code(IssueCode::Timeout));
+    }
+    run(app, call, base).await
 }
 
 async fn run(app: &Arc<App>, call: Call, base: &str) -> Result<Answer, FhirError> {

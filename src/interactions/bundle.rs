@@ -259,8 +259,8 @@ pub fn system_types(pairs: &[(String, String)]) -> Result<Vec<ResourceType>, Fhi
     Ok(if types.is_empty() { ResourceType::ALL.to_vec() } else { types })
 }
 
-/// The entry of a response Bundle.
-pub fn response_entry(base: &str, answer: &Answer, with_resource: bool) -> Result<Value, FhirError> {
+/// The entry of a response Bundle, as JSON.
+pub fn response_entry(base: &str, answer: &Answer, with_resource: bool) -> Vec<u8> {
     let mut response = Map::new();
     response.insert("status".into(), status_line(answer.status).into());
     if let Some(location) = answer.location.as_ref().filter(|_| answer.status != 204) {
@@ -272,19 +272,21 @@ pub fn response_entry(base: &str, answer: &Answer, with_resource: bool) -> Resul
     if let Some(at) = answer.last_modified {
         response.insert("lastModified".into(), at.to_fhir().into());
     }
-    let mut entry = Map::new();
-    if with_resource && let Some(body) = &answer.body {
-        let body: Value = serde_json::from_slice(body)
-            .map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))?;
-        entry.insert("resource".into(), body);
+    let mut entry = Vec::from(b"{");
+    if let Some(body) = answer.body.as_ref().filter(|_| with_resource) {
+        entry.extend_from_slice(b"\"resource\":");
+        entry.extend_from_slice(body);
+        entry.push(b',');
     }
-    entry.insert("response".into(), Value::Object(response));
-    Ok(Value::Object(entry))
+    entry.extend_from_slice(format!("\"response\":{}}}", Value::Object(response)).as_bytes());
+    entry
 }
 
 /// The entry of a batch-response for a refusal; the OperationOutcome is put in `response.outcome`, as is common.
-pub fn refusal_entry(error: &FhirError) -> Value {
+pub fn refusal_entry(error: &FhirError) -> Vec<u8> {
     json!({"response": {"status": status_line(error.kind.status()), "outcome": operation_outcome(&error.issues)}})
+        .to_string()
+        .into_bytes()
 }
 
 fn status_line(status: u16) -> String {
@@ -305,15 +307,16 @@ fn status_line(status: u16) -> String {
 }
 
 /// A response Bundle of this type around its entries.
-pub fn response_bundle(kind: &str, base: &str, entries: Vec<Value>) -> Answer {
-    let mut bundle = json!({
-        "resourceType": "Bundle",
-        "id": uuid::Uuid::now_v7().to_string(),
-        "type": kind,
-        "link": [{"relation": "self", "url": base}],
-    });
-    if let (false, Some(bundle)) = (entries.is_empty(), bundle.as_object_mut()) {
-        bundle.insert("entry".into(), Value::Array(entries));
+pub fn response_bundle(kind: &str, base: &str, entries: &[Vec<u8>]) -> Answer {
+    let id = uuid::Uuid::now_v7();
+    let link = json!([{"relation": "self", "url": base}]);
+    let mut bundle =
+        format!("{{\"resourceType\":\"Bundle\",\"id\":\"{id}\",\"type\":\"{kind}\",\"link\":{link}").into_bytes();
+    if !entries.is_empty() {
+        bundle.extend_from_slice(b",\"entry\":[");
+        bundle.extend_from_slice(&entries.join(&b','));
+        bundle.push(b']');
     }
-    Answer::new(200, bundle.to_string())
+    bundle.push(b'}');
+    Answer::new(200, bundle)
 }

@@ -64,7 +64,7 @@ fn resource(resource_type: ResourceType) -> Value {
         "conditionalRead": "full-support",
         "conditionalUpdate": true,
         "conditionalDelete": "multiple",
-        "referencePolicy": ["literal", "local", "resolves"],
+        "referencePolicy": ["literal", "logical"],
         "searchInclude": includes(resource_type),
         "searchRevInclude": revincludes(resource_type),
         "searchParam": registry()

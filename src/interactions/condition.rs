@@ -12,6 +12,8 @@ use crate::search::query::TypeQuery;
 use crate::store::conn::Conn;
 use crate::store::{page, shared};
 
+use super::link;
+
 /// A search that selects resources of one type.
 #[derive(Clone, Debug)]
 pub struct Condition {
@@ -29,22 +31,24 @@ pub enum Matched {
 }
 
 impl Condition {
-    /// Reads the text after `?`. Only filters count; a condition without any would select everything.
+    /// Reads the text after `?`. A condition without filters would select everything, and one with a filter that has no
+    /// value, such as a form that was not filled in, more than is meant.
     ///
     /// # Errors
     /// 400 when a parameter cannot be used, however lenient the client is, or when there is none.
     pub fn parse(app: &App, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
-        let pairs: Vec<(String, String)> =
+        let mut pairs: Vec<(String, String)> =
             form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
+        pairs.retain(|(name, _)| !link::is_shape(name));
         let mut query = parse::parse(&[resource_type], &pairs, app.search_context(Handling::Strict))?;
         match query.types.pop() {
-            Some(part) if !part.filters.is_empty() && query.ignored.is_empty() => {
+            Some(part) if !pairs.is_empty() && part.filters.len() == pairs.len() => {
                 Ok(Self { part, text: text.to_owned() })
             }
             _ => Err(FhirError::new(
                 Kind::PreconditionFailed,
                 format!(
-                    "The condition '{}' does not select anything: give at least one search parameter.",
+                    "The condition '{}' is not one: give at least one search parameter, each with a value, and nothing else.",
                     excerpt(text)
                 ),
             )

@@ -63,5 +63,10 @@ pub fn version_of(tag: &str) -> Option<i64> {
     let tag = tag.trim();
     let tag = tag.strip_prefix("W/").unwrap_or(tag);
     let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
-    tag.parse().ok().filter(|version| *version >= 0)
+    version_number(tag)
+}
+
+/// A version as this server writes it.
+pub fn version_number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|version: &i64| *version >= 0 && version.to_string() == text)
 }

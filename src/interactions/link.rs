@@ -3,9 +3,14 @@
 /// Parameters that shape a response, whatever is asked; they do not belong to the question.
 const SHAPE: &[&str] = &["_format", "_pretty"];
 
+/// Whether a parameter shapes the response.
+pub fn is_shape(name: &str) -> bool {
+    SHAPE.contains(&name)
+}
+
 /// The part of a request's parameters that shapes the response.
 pub fn shape(pairs: &[(String, String)]) -> Vec<(String, String)> {
-    pairs.iter().filter(|(name, value)| SHAPE.contains(&name.as_str()) && !value.is_empty()).cloned().collect()
+    pairs.iter().filter(|(name, value)| is_shape(name) && !value.is_empty()).cloned().collect()
 }
 
 /// The pages of one answer.

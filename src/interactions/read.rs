@@ -6,6 +6,8 @@ use crate::fhir::types::{Instant, ResourceType};
 use crate::store::conn::Conn;
 use crate::store::{history, resources};
 
+use super::expected::version_number;
+
 /// A resource as stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -43,7 +45,7 @@ pub async fn read_in(conn: &mut Conn, resource_type: ResourceType, id: &str) -> 
 /// 404 when there is no such version, 410 when it is a deletion.
 pub async fn vread(app: &App, resource_type: ResourceType, id: &str, version: &str) -> Result<Stored, FhirError> {
     let unknown = || FhirError::new(Kind::NotFound, format!("{resource_type}/{id} has no version {version}."));
-    let number: i64 = version.parse().map_err(|_other_form| unknown())?;
+    let number = version_number(version).ok_or_else(unknown)?;
     let found = app
         .store
         .read(async |conn: &mut Conn| Ok::<_, FhirError>(history::get(conn, resource_type, id, number).await?))

@@ -24,11 +24,11 @@ use super::batch::unless_known;
 use super::bundle::{self, Call, Entry, Get, What, type_named, within};
 use super::condition::{self, Condition, Matched};
 use super::create::new_id;
-use super::expected::Expected;
+use super::expected::{Expected, version_number};
 use super::patch::{self, Document};
 use super::read::read_in;
 use super::rewrite::{Names, conditional_references, rewrite};
-use super::update::{check_id, conditional_id};
+use super::update::{check_id, conditional_id, expected_where};
 use super::write::{self, Put};
 use super::{capability, delete, search};
 
@@ -78,8 +78,8 @@ pub async fn transaction(
     let responses = answers
         .iter()
         .map(|(answer, is_get)| bundle::response_entry(base, answer, *is_get || with_resources))
-        .collect::<Result<Vec<Value>, FhirError>>()?;
-    Ok(bundle::response_bundle("transaction-response", base, responses))
+        .collect::<Vec<Vec<u8>>>();
+    Ok(bundle::response_bundle("transaction-response", base, &responses))
 }
 
 fn is_unconditional(call: &Call) -> bool {
@@ -122,9 +122,10 @@ fn decide(call: &Call, matched: Option<Matched>) -> Result<Step, FhirError> {
             Step::Store { target, body: body.clone(), expected: *expected, is_create: false }
         }
         Call::UpdateWhere { resource_type, condition, body, expected } => {
+            let expected = expected_where(&matched(), *expected);
             let id = conditional_id(condition, matched(), resource::id(body)?, &new_id())?;
             let target = Target { resource_type: *resource_type, id };
-            Step::Store { target, body: body.clone(), expected: *expected, is_create: false }
+            Step::Store { target, body: body.clone(), expected, is_create: false }
         }
         Call::Patch { resource_type, id, document, expected } => {
             let target = Target { resource_type: *resource_type, id: id.clone() };
@@ -430,7 +431,7 @@ async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Ans
         }
         What::Version(resource_type, id, version) => {
             let unknown = || FhirError::new(Kind::NotFound, format!("{resource_type}/{id} has no version {version}."));
-            let number = version.parse().map_err(|_other_form| unknown())?;
+            let number = version_number(version).ok_or_else(unknown)?;
             let found = history::get(conn, *resource_type, id, number)
                 .await?
                 .and_then(|found| Some((found.version, found.at, found.body?)));

@@ -41,7 +41,7 @@ pub async fn update(
 /// id of the body if it has one.
 ///
 /// # Errors
-/// 412 when several resources meet the condition; 400 when the one that does has another id than the body.
+/// 412 when several resources meet the condition, or none but there is one with the id of the body; 400 when the one that does has another id than the body.
 pub async fn update_where(
     app: &Arc<App>,
     resource_type: ResourceType,
@@ -56,6 +56,7 @@ pub async fn update_where(
     app.store
         .write(async move |conn: &mut Conn| {
             let matched = condition.matched(conn).await?;
+            let expected = expected_where(&matched, expected);
             let id = conditional_id(&condition, matched, own_id.as_deref(), &fresh)?;
             let target = Target { resource_type, id };
             let put = Put { target, resource: Some(prepared.clone()), expected, is_create: false };
@@ -89,6 +90,11 @@ pub(super) fn conditional_id(
         (Matched::None, Some(own)) => Ok(own.to_owned()),
         (Matched::None, None) => Ok(fresh.to_owned()),
     }
+}
+
+/// Where the condition selects nothing, the resource is made: it must not take the place of another with its id.
+pub(super) fn expected_where(matched: &Matched, expected: Option<Expected>) -> Option<Expected> {
+    expected.or((*matched == Matched::None).then_some(Expected::Nothing))
 }
 
 /// The id of the body must be that of the URL.

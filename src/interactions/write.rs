@@ -14,6 +14,7 @@ use crate::config::References;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::{self, Unstamped};
+use crate::fhir::subset;
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::include::references;
 use crate::search::value::{IndexEntries, Target};
@@ -91,7 +92,11 @@ pub fn prepare(
             .at("resourceType"),
         ));
     }
-    let issues = structure::check(&body);
+    let mut issues = structure::check(&body);
+    if subset::is_subset(&body) {
+        let sentence = "The resource is tagged SUBSETTED: it is only a part, and would take the place of the whole.";
+        issues.push(Issue::error(IssueCode::BusinessRule, sentence).at("meta.tag"));
+    }
     if issues.iter().any(Issue::is_error) {
         return Err(FhirError::with_issues(Kind::Invalid, issues));
     }

@@ -7,7 +7,7 @@ use unicode_normalization::char::is_combining_mark;
 /// The most characters of a string that are indexed; longer values are found by their beginning.
 pub const INDEXED_CHARS_MAX: usize = 200;
 
-/// Lower case, no combining marks, no apostrophes or full stops; every other run of punctuation and white space is one
+/// Lower case, no combining marks, letters such as `ß` spelled out, no apostrophes or full stops; every other run of punctuation and white space is one
 /// space. `O'Brien-Núñez` folds to `obrien nunez`.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
@@ -18,7 +18,10 @@ pub fn fold(text: &str) -> String {
                 folded.push(' ');
             }
             gap = false;
-            folded.extend(c.to_lowercase());
+            match spelled_out(c) {
+                Some(letters) => folded.push_str(letters),
+                None => folded.extend(c.to_lowercase()),
+            }
         } else if !matches!(c, '\'' | '’' | '.' | '`') {
             gap = true;
         }
@@ -29,6 +32,21 @@ pub fn fold(text: &str) -> String {
         text.nfkd().filter(|c| !is_combining_mark(*c)).take(INDEXED_CHARS_MAX).for_each(&mut push);
     }
     folded
+}
+
+/// Letters that no decomposition takes apart, in the letters that people write for them.
+fn spelled_out(c: char) -> Option<&'static str> {
+    Some(match c {
+        'ß' | 'ẞ' => "ss",
+        'æ' | 'Æ' => "ae",
+        'œ' | 'Œ' => "oe",
+        'ø' | 'Ø' => "o",
+        'đ' | 'Đ' | 'ð' | 'Ð' => "d",
+        'ł' | 'Ł' => "l",
+        'þ' | 'Þ' => "th",
+        'ı' => "i",
+        _ => return None,
+    })
 }
 
 /// The original as it is kept for `:exact`: the same bound, nothing else changed.
@@ -94,6 +112,8 @@ mod tests {
             ("  St.  Louis ", "st louis"),
             ("ÅNGSTRÖM", "angstrom"),
             ("A\u{301}b", "ab"),
+            ("GROẞMANN-Łódź", "grossmann lodz"),
+            ("Sørensen & Æbelø", "sorensen aebelo"),
             ("李 小龍", "李 小龍"),
             ("--", ""),
         ] {

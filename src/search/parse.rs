@@ -17,8 +17,8 @@ const CHAIN_STEPS_MAX: usize = 6;
 /// Parameters in one query, and values in all of them: each becomes a part of one statement.
 const PARAMETERS_MAX: usize = 100;
 const VALUES_MAX: usize = 2_000;
-/// Parameters of FHIR whose names begin with an underscore and that narrow or shape a result. Those of them that are not
-/// offered must not be passed over.
+/// Parameters of FHIR, and of other servers, whose names begin with an underscore and that narrow or shape a result. Those
+/// of them that are not offered must not be passed over: a client that pages by `_offset` would never come to an end.
 const RESERVED: &[&str] = &[
     "_contained",
     "_containedType",
@@ -34,6 +34,8 @@ const RESERVED: &[&str] = &[
     "_language",
     "_lastUpdated",
     "_list",
+    "_offset",
+    "_page",
     "_profile",
     "_query",
     "_revinclude",

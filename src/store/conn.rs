@@ -66,7 +66,8 @@ impl Database {
     }
 }
 
-fn without_password(url: &str) -> String {
+/// A database URL as it may be shown.
+pub fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
         _ => url.to_owned(),

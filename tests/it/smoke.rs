@@ -24,3 +24,16 @@ on_both! {
         assert_eq!(server.get(&format!("Organization/{id}")).status, 410);
     }
 }
+
+#[test]
+fn an_export_of_a_directory_that_is_not_there_fails_and_makes_none() {
+    let place = tempfile::tempdir().expect("a folder");
+    let data = place.path().join("mistyped");
+    let export = std::process::Command::new(env!("CARGO_BIN_EXE_plumbline"))
+        .args(["export", "--data", &data.to_string_lossy(), "--out", &place.path().join("out").to_string_lossy()])
+        .output()
+        .expect("it runs");
+    assert_eq!(export.status.code(), Some(2), "{export:?}");
+    assert!(String::from_utf8_lossy(&export.stderr).contains("mistyped"), "{export:?}");
+    assert!(!data.exists());
+}

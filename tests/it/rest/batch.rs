@@ -13,6 +13,22 @@ fn batch(server: &Server, entries: &[Value]) -> Answer {
 }
 
 on_both! {
+    fn entries_that_name_one_resource_are_done_in_order(server) {
+        let put = |name: &str| entry("PUT", "Organization/acme", organization_as("acme", name));
+        let answer = server.post("", &bundle("batch", &[put("One"), call("GET", "Organization/acme"), put("Two"), call("GET", "Organization/acme"), call("DELETE", "Organization/acme"), call("GET", "Organization/acme")]));
+        assert_eq!(statuses(&answer), ["201", "200", "200", "200", "204", "410"], "{answer}");
+        assert_eq!((&answer.body["entry"][1]["resource"]["name"], &answer.body["entry"][3]["resource"]["name"]), (&json!("One"), &json!("Two")));
+    }
+
+    fn a_batch_that_would_be_answered_with_too_much_is_refused(server) {
+        let long = "x".repeat(500_000);
+        let entries: Vec<Value> = (0..10).map(|n| entry("PUT", &format!("Basic/b{n}"), json!({"resourceType": "Basic", "id": format!("b{n}"), "code": {"text": &long}}))).collect();
+        assert_eq!(server.post("", &bundle("transaction", &entries)).status, 200);
+        let search = call("GET", "Basic?_count=10");
+        assert_eq!(server.post("", &bundle("batch", &vec![search.clone(); 5])).status, 200);
+        assert_refused(&server.post("", &bundle("batch", &vec![search; 20])), 413);
+    }
+
     fn each_entry_is_answered_in_its_place(server) {
         stored(server, &organization_as("acme", "Acme"));
         stored(server, &organization_as("bolt", "Bolt"));

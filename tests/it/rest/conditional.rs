@@ -54,6 +54,41 @@ on_both! {
         assert_eq!(server.ids("Organization?name=acme"), [""; 0]);
     }
 
+    fn a_condition_that_cannot_be_read_is_refused_and_nothing_is_written(server) {
+        stored(server, &organization_as("acme", "Acme"));
+        let json = ("content-type", "application/fhir+json");
+        let changed = organization_as("acme", "Changed").to_string();
+        let raw = |name: &'static str, value: &[u8]| (name, reqwest::header::HeaderValue::from_bytes(value).expect("a header"));
+        for (method, path, (name, value)) in [
+            ("PUT", "Organization/acme", raw("if-match", b"W/\"7\"\xa0")),
+            ("DELETE", "Organization/acme", raw("if-match", b"\xff")),
+            ("POST", "Organization", raw("if-none-exist", b"name=\xff")),
+        ] {
+            assert_refused(&Answer::of(server.request(method, path).header(json.0, json.1).header(name, value).body(changed.clone())), 400);
+        }
+        let twice = [json, ("if-match", "W/\"1\""), ("if-match", "W/\"9\"")];
+        assert_refused(&send(server, "PUT", "Organization/acme", &twice, &changed), 400);
+        let found = Answer::of(server.request("POST", "Organization").header(json.0, json.1).header("if-none-exist", "name=acm\u{e9}").body(changed.clone()));
+        assert_eq!(found.status, 200, "a condition in UTF-8 is one: {found}");
+        assert_eq!(versions_of_all(server), 1);
+    }
+
+    fn a_criterion_without_a_value_does_not_widen_a_condition(server) {
+        twins(server);
+        for condition in ["name=acme&identifier=", "name=acme&_count=1", "name=acme&_sort=name"] {
+            assert_refused(&server.delete(&format!("Organization?{condition}")), 412);
+        }
+        assert_eq!(server.ids("Organization"), ["one", "two"]);
+        assert_eq!(server.delete("Organization?name=acme&_format=json").status, 204, "how to answer is no criterion");
+    }
+
+    fn a_conditional_update_does_not_take_the_place_of_what_its_condition_does_not_select(server) {
+        stored(server, &organization_as("acme", "Acme"));
+        assert_refused(&server.put("Organization?name=bolt", &organization_as("acme", "Bolt")), 412);
+        assert_eq!(server.get("Organization/acme").body["name"], "Acme");
+        assert_eq!(server.put("Organization?name=bolt", &organization_as("bolt", "Bolt")).status, 201);
+    }
+
     fn a_conditional_create_matches_nothing_deleted(server) {
         stored(server, &organization_as("acme", "Acme"));
         server.delete("Organization/acme");

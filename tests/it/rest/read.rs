@@ -4,6 +4,14 @@ use super::{assert_refused, created, http_date, is_subsetted, organization, orga
 use crate::harness::on_both;
 
 on_both! {
+    fn a_version_has_one_name(server) {
+        stored(server, &organization_as("acme", "Acme"));
+        assert_eq!(server.get("Organization/acme/_history/1").status, 200);
+        for version in ["+1", "01", "1.0", "-1", "0"] {
+            assert_refused(&server.get(&format!("Organization/acme/_history/{version}")), 404);
+        }
+    }
+
     fn a_read_has_the_resource_its_etag_and_its_date(server) {
         let id = created(server, &organization("Acme"));
         let read = server.get(&format!("Organization/{id}"));

@@ -131,6 +131,13 @@ on_both! {
         assert_eq!(version(&server.get("Organization/acme")), "1");
     }
 
+    fn a_part_does_not_take_the_place_of_the_whole(server) {
+        stored(server, &organization_as("acme", "One"));
+        let part = server.get("Organization/acme?_elements=name").body;
+        assert_refused(&server.put("Organization/acme", &part), 422);
+        assert_eq!(version(&server.get("Organization/acme")), "1");
+    }
+
     fn a_star_expects_something_or_nothing(server) {
         let put = |header: &str, name: &str| send_json(server, "PUT", "Organization/acme", (header, "*"), &organization_as("acme", name));
         assert_refused(&put("if-match", "One"), 412);
