@@ -30,35 +30,41 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// 400 when the Bundle itself cannot be read.
 pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources: bool) -> Result<Answer, FhirError> {
     let until = Instant::now() + TIME_MAX;
-    let mut answered = 0;
+    let mut room = ANSWER_BYTES_MAX;
     let mut answers: Vec<Vec<u8>> = Vec::new();
     for stretch in stretches(bundle::entries(app, &mut bundle)?) {
         let mut under_way = futures_util::stream::iter(stretch)
-            .map(async |(n, entry)| {
-                let done = match entry {
-                    Ok(Entry { call, .. }) => {
-                        // Others who are served by this thread get their turn between two entries.
-                        tokio::task::yield_now().await;
-                        let is_get = matches!(&call, Call::Get(get) if !get.is_head);
-                        let done = run_until(app, call, base, until).await;
-                        done.map(|answer| bundle::response_entry(base, &answer, is_get || with_resources))
-                    }
-                    Err(error) => Err(error),
-                };
-                done.unwrap_or_else(|error| bundle::refusal_entry(&bundle::within(error, n)))
+            .map(async |(n, entry)| match entry {
+                Ok(Entry { call, .. }) => {
+                    // Others who are served by this thread get their turn between two entries.
+                    tokio::task::yield_now().await;
+                    let is_get = matches!(&call, Call::Get(get) if !get.is_head);
+                    let answer = run_until(app, call, base, until).await;
+                    (n, is_get, answer.map(|it| bundle::response_entry(base, &it, is_get || with_resources)))
+                }
+                Err(error) => (n, false, Err(error)),
             })
             .buffered(ENTRIES_AT_ONCE);
-        while let Some(answer) = under_way.next().await {
-            answered += answer.len();
-            if answered > ANSWER_BYTES_MAX {
-                let sentence =
-                    format!("A batch is answered with at most {ANSWER_BYTES_MAX} bytes; ask for less at once.");
-                return Err(FhirError::new(Kind::TooLarge, sentence).code(IssueCode::TooCostly));
-            }
-            answers.push(answer);
+        while let Some((n, is_get, answer)) = under_way.next().await {
+            let fitting = answer.and_then(|answer| fit(answer, &mut room, is_get));
+            answers.push(fitting.unwrap_or_else(|error| bundle::refusal_entry(&bundle::within(error, n))));
         }
     }
     Ok(bundle::response_bundle("batch-response", base, &answers))
+}
+
+/// Takes room for an entry of the answer. What was written is told in any case.
+fn fit(entry: Vec<u8>, room: &mut usize, is_get: bool) -> Result<Vec<u8>, FhirError> {
+    match room.checked_sub(entry.len()) {
+        None if is_get => {
+            let sentence = format!("A batch is answered with at most {ANSWER_BYTES_MAX} bytes; ask for less at once.");
+            Err(FhirError::new(Kind::TooLarge, sentence).code(IssueCode::TooCostly))
+        }
+        left => {
+            *room = left.unwrap_or(0);
+            Ok(entry)
+        }
+    }
 }
 
 /// The entries with their numbers, cut where one names a resource that an entry before it names too: those are done one

@@ -300,7 +300,9 @@ fn status_line(status: u16) -> String {
         409 => "Conflict",
         410 => "Gone",
         412 => "Precondition Failed",
+        413 => "Payload Too Large",
         422 => "Unprocessable Entity",
+        503 => "Service Unavailable",
         _ => return status.to_string(),
     };
     format!("{status} {reason}")
