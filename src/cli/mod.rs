@@ -130,7 +130,6 @@ fn on_directory(
     })
 }
 
-/// The directory behind a command: opened, its tables up to date.
 /// False when the embedded database has not been made yet.
 fn has_database(settings: &Settings) -> bool {
     match Database::parse(&settings.database_url()) {
@@ -139,6 +138,7 @@ fn has_database(settings: &Settings) -> bool {
     }
 }
 
+/// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
     let url = settings.database_url();
     let limits = store_limits(&settings);

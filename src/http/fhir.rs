@@ -122,18 +122,12 @@ fn form<'b>(request: &HttpRequest, body: &'b Bytes) -> &'b [u8] {
 
 /// The parameters of the URL and, for a POST, of the form.
 fn search_parameters(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String, String)>, FhirError> {
-    let mut pairs = negotiate::query(request);
-    if request.method() == Method::POST {
-        let is_form = body.is_empty() || negotiate::media(request)? == Media::Form;
-        if !is_form {
-            return Err(FhirError::new(
-                Kind::UnsupportedMedia,
-                "A search is posted as application/x-www-form-urlencoded.",
-            ));
-        }
-        pairs.extend(form_urlencoded::parse(body).into_owned());
+    let form = form(request, body);
+    if request.method() == Method::POST && form.len() < body.len() {
+        let sentence = "A search is posted as application/x-www-form-urlencoded in UTF-8.";
+        return Err(FhirError::new(Kind::UnsupportedMedia, sentence));
     }
-    Ok(pairs)
+    Ok(negotiate::query(request).into_iter().chain(form_urlencoded::parse(form).into_owned()).collect())
 }
 
 pub async fn history_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {

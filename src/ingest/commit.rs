@@ -1,7 +1,6 @@
 //! Many puts in one transaction, without one bad resource keeping the others out.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -41,9 +40,9 @@ pub(super) struct Mark {
 /// 503 when the database cannot be used; then nothing more is stored.
 pub(super) async fn store(app: &Arc<App>, puts: &Arc<[Put]>, mark: Mark) -> Result<Vec<Stored>, FhirError> {
     let writers = app.store.writers();
-    // A reference into another part would not resolve yet.
-    let is_one = app.settings.store.references == References::Enforce;
-    if writers > 1 && !is_one && puts.len() >= PART_MIN * writers {
+    let is_large = writers > 1 && puts.len() >= PART_MIN * writers;
+    // A reference into another part would not resolve yet, and what comes twice has an order.
+    if is_large && app.settings.store.references == References::Off && write::distinct(puts) == puts.len() {
         let stored = store_in_parts(app, puts, writers).await?;
         app.store.write(async move |conn: &mut Conn| save(conn, &mark).await).await?;
         return Ok(stored);
@@ -68,35 +67,20 @@ pub(super) async fn store(app: &Arc<App>, puts: &Arc<[Put]>, mark: Mark) -> Resu
     }
 }
 
-/// Stores them in several transactions at once, where the database has several writers. The mark comes after all of them:
-/// what a crash in between stored is found unchanged by the next run.
+/// Stores resources that are all different in several transactions at once, where the database has several writers. The
+/// mark comes after all of them: what a crash in between stored is found unchanged by the next run.
 async fn store_in_parts(app: &Arc<App>, puts: &[Put], writers: usize) -> Result<Vec<Stored>, FhirError> {
-    // A resource that comes twice stays in one part, in order.
-    let mut parts: Vec<Vec<usize>> = vec![Vec::new(); writers];
-    for (at, put) in puts.iter().enumerate() {
-        let mut hasher = DefaultHasher::new();
-        put.target.hash(&mut hasher);
-        let part = usize::try_from(hasher.finish() % writers as u64).unwrap_or(0);
-        parts.get_mut(part).into_iter().for_each(|part| part.push(at));
-    }
-    let puts_of = |part: &[usize]| part.iter().filter_map(|at| puts.get(*at)).cloned().collect::<Vec<Put>>();
-    let writes = parts.iter().map(|part| write::write(app, puts_of(part)));
-    let mut stored: Vec<(usize, Stored)> = Vec::with_capacity(puts.len());
+    let parts: Vec<&[Put]> = puts.chunks(puts.len().div_ceil(writers).max(1)).collect();
+    let writes = parts.iter().map(|part| write::write(app, part.to_vec()));
+    let mut stored = Vec::with_capacity(puts.len());
     for (part, written) in parts.iter().zip(join_all(writes).await) {
         match written {
-            Ok(written) => {
-                let written = written.into_iter().map(|one| Ok((one.target.resource_type, one.outcome)));
-                stored.extend(part.iter().copied().zip(written));
-            }
+            Ok(written) => stored.extend(written.into_iter().map(|one| Ok((one.target.resource_type, one.outcome)))),
             Err(error) if error.kind == Kind::Unavailable => return Err(error),
-            Err(_one_is_to_blame) => {
-                let alone = put_alone(app, &puts_of(part)).await?;
-                stored.extend(part.iter().copied().zip(alone));
-            }
+            Err(_one_is_to_blame) => stored.extend(put_alone(app, part).await?),
         }
     }
-    stored.sort_by_key(|(at, _)| *at);
-    Ok(stored.into_iter().map(|(_, stored)| stored).collect())
+    Ok(stored)
 }
 
 async fn save(conn: &mut Conn, mark: &Mark) -> Result<(), StoreError> {
@@ -129,16 +113,22 @@ async fn put_together(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<St
     Ok(stored.collect())
 }
 
+/// Stores each in a transaction of its own; of several for one resource, one after the other.
 async fn put_alone(app: &Arc<App>, puts: &[Put]) -> Result<Vec<Stored>, FhirError> {
-    let attempts = puts.iter().map(|put| write::write_one(app, put.clone()));
-    let mut attempts = stream::iter(attempts).buffered(ALONE_AT_ONCE);
     let mut stored = Vec::with_capacity(puts.len());
-    while let Some(attempt) = attempts.next().await {
-        stored.push(match attempt {
-            Ok(one) => Ok((one.target.resource_type, one.outcome)),
-            Err(error) if error.kind == Kind::Unavailable => return Err(error),
-            Err(error) => Err(error),
-        });
+    let mut rest = puts;
+    while !rest.is_empty() {
+        let (stretch, later) = rest.split_at(write::distinct(rest));
+        rest = later;
+        let attempts = stretch.iter().map(|put| write::write_one(app, put.clone()));
+        let mut attempts = stream::iter(attempts).buffered(ALONE_AT_ONCE);
+        while let Some(attempt) = attempts.next().await {
+            stored.push(match attempt {
+                Ok(one) => Ok((one.target.resource_type, one.outcome)),
+                Err(error) if error.kind == Kind::Unavailable => return Err(error),
+                Err(error) => Err(error),
+            });
+        }
     }
     Ok(stored)
 }

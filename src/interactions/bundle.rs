@@ -119,7 +119,9 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
         .trim_matches('/');
     let if_none_match = text("ifNoneMatch");
     let expected = match method {
-        "PUT" | "PATCH" | "DELETE" => Expected::read(text("ifMatch"), if_none_match)?,
+        "PUT" | "PATCH" | "DELETE" => {
+            Expected::read(text("ifMatch"), if_none_match).map_err(|error| error.at("request"))?
+        }
         _ => None,
     };
     let resource = || body.ok_or_else(|| bad(format!("A {method} entry carries a resource."), "resource"));

@@ -33,7 +33,7 @@ pub enum Document {
 /// Changes part of a resource: 200.
 ///
 /// # Errors
-/// 404 and 410 as for a read; 412 when If-Match names another version; 400 for a document that is no patch; 422 for one
+/// 404 and 410 as for a read; 412 when something else is stored than the client expects; 400 for a document that is no patch; 422 for one
 /// that does not fit the resource, or whose result is not a sound resource.
 pub async fn patch(
     app: &Arc<App>,

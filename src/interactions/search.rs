@@ -62,12 +62,16 @@ pub async fn search(app: &Arc<App>, request: Request) -> Result<Answer, FhirErro
     let after = open_cursor(app, &request, &query)?;
     let (worker, asked) = (Arc::clone(app), Arc::new(query));
     let query = Arc::clone(&asked);
-    let is_single = query.is_count_only() && query.types.len() == 1
-        || query.includes.is_empty() && !matches!(query.total, Some(Total::Accurate | Total::Estimate));
-    let view = if is_single { View::Current } else { View::Snapshot };
+    let view = if is_one_statement(&query) { View::Current } else { View::Snapshot };
     let results =
         app.store.search(view, async move |conn: &mut Conn| find(&worker, conn, &asked, after.as_ref()).await).await?;
     render(app, &request, &query, results)
+}
+
+/// Whether [`find`] needs one statement only: a count takes one for each type, a page one in all.
+fn is_one_statement(query: &Query) -> bool {
+    let has_total = matches!(query.total, Some(Total::Accurate | Total::Estimate));
+    if query.is_count_only() { query.types.len() == 1 } else { query.includes.is_empty() && !has_total }
 }
 
 /// The same, in a transaction at hand.

@@ -145,14 +145,18 @@ pub(super) async fn try_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<
     put_each(app, conn, puts, References::Off).await.map(drop)
 }
 
+/// How many there are before a resource comes again.
+pub fn distinct(puts: &[Put]) -> usize {
+    let mut names = HashSet::with_capacity(puts.len());
+    puts.iter().take_while(|put| names.insert(&put.target)).count()
+}
+
 async fn put_each(app: &App, conn: &mut Conn, puts: &[Put], integrity: References) -> Result<Vec<Written>, FhirError> {
     let mut written = Vec::with_capacity(puts.len());
     let mut rest = puts;
     while !rest.is_empty() {
-        // As many as there are before a resource comes again: those are read, decided and written together.
-        let mut names = HashSet::new();
-        let distinct = rest.iter().take_while(|put| names.insert(&put.target)).count();
-        let (batch, later) = rest.split_at(distinct);
+        // Those are read, decided and written together.
+        let (batch, later) = rest.split_at(distinct(rest));
         written.extend(put_batch(app, conn, batch, integrity).await?);
         rest = later;
     }

@@ -18,6 +18,8 @@ use plumbline::store::{Store, include, progress, resources};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::on_both;
+
 const TRANSACTION_RESOURCES: usize = 100;
 
 /// An empty directory in a folder of its own.
@@ -355,4 +357,32 @@ async fn what_is_exported_and_imported_elsewhere_is_the_same_directory() {
             .await
             .is_some_and(|(version, _)| version == 1)
     );
+}
+
+on_both! {
+    fn many_that_refer_to_each_other_in_circles_are_imported_whole_and_in_order(server) {
+        const COUNT: usize = 2_400;
+        let organization = |n: usize, name: &str| {
+            json!({"resourceType": "Organization", "id": format!("o{n}"), "name": name, "partOf": {"reference": format!("Organization/o{}", (n * 7 + 1) % COUNT)}})
+        };
+        let import = |name: &str, bodies: Vec<Value>| {
+            let file = server.data().join(name);
+            fs::write(&file, lines(bodies)).expect("file");
+            let done = server.command(&["import", &file.to_string_lossy()]).output().expect("the import runs");
+            assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        };
+        let count = |search: &str| server.get(&format!("Organization?{search}&_summary=count")).body["total"].clone();
+        // All are different: where there are several writers they share a batch, and mention what the others store.
+        for _ in 0..2 {
+            import("different.ndjson", (0..COUNT).map(|n| organization(n, "first")).collect());
+            assert_eq!((count("name=first"), count("partof:missing=false")), (json!(COUNT), json!(COUNT)));
+            assert_eq!(server.ids("Organization?partof=o8"), ["o1"]);
+        }
+        assert_eq!(server.get("Organization/o1/_history").body["total"], 1, "unchanged content makes no version");
+        // Every tenth comes twice: what comes later counts.
+        let repeats = (0..COUNT).flat_map(|n| [Some("changed"), (n % 10 == 0).then_some("later")].into_iter().flatten().map(move |name| (n, name)));
+        import("repeats.ndjson", repeats.map(|(n, name)| organization(n, name)).collect());
+        assert_eq!((count("name=later"), count("name=changed"), count("name=first")), (json!(COUNT / 10), json!(COUNT - COUNT / 10), json!(0)));
+        assert_eq!(server.get("Organization/o10").body["meta"]["versionId"], "3");
+    }
 }

@@ -1,6 +1,6 @@
 //! Changes on PostgreSQL: few statements, however many changes there are, since each statement is a journey.
 //!
-//! Two transactions never wait for each other: each locks the resources that are here in the order of their row ids
+//! Two transactions in which no resource comes twice never wait for each other: each locks the resources that are here in the order of their row ids
 //! ([`resources::lock`]), and then stores all new names, those of new resources and those only mentioned, in one statement
 //! in the order of the names.
 
