@@ -83,7 +83,8 @@ pub fn within(mut error: FhirError, n: usize) -> FhirError {
             Some(path) if path.starts_with("Bundle.entry[") => path,
             Some(path) if path.starts_with("http.") => format!("Bundle.entry[{n}].request.url"),
             Some(path)
-                if path.starts_with("request.")
+                if path == "request"
+                    || path.starts_with("request.")
                     || path.starts_with("resource") && !path.starts_with("resourceType") =>
             {
                 format!("Bundle.entry[{n}].{path}")
@@ -120,7 +121,7 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
     let if_none_match = text("ifNoneMatch");
     let expected = match method {
         "PUT" | "PATCH" | "DELETE" => {
-            Expected::read(text("ifMatch"), if_none_match).map_err(|error| error.at("request"))?
+            Expected::read(text("ifMatch"), if_none_match).map_err(|error| error.at("request.ifMatch"))?
         }
         _ => None,
     };

@@ -13,6 +13,15 @@ fn batch(server: &Server, entries: &[Value]) -> Answer {
 }
 
 on_both! {
+    fn a_refusal_of_the_request_is_located_in_the_request(server) {
+        let mut wrong = call("DELETE", "Organization/acme");
+        wrong["request"]["ifMatch"] = json!("x");
+        for (entry, place) in [(wrong, "Bundle.entry[0].request.ifMatch"), (json!({}), "Bundle.entry[0].request")] {
+            let answer = batch(server, &[entry]);
+            assert_eq!(answer.body["entry"][0]["response"]["outcome"]["issue"][0]["expression"][0], place, "{answer}");
+        }
+    }
+
     fn entries_that_name_one_resource_are_done_in_order(server) {
         let put = |name: &str| entry("PUT", "Organization/acme", organization_as("acme", name));
         let answer = server.post("", &bundle("batch", &[put("One"), call("GET", "Organization/acme"), put("Two"), call("GET", "Organization/acme"), call("DELETE", "Organization/acme"), call("GET", "Organization/acme")]));
