@@ -13,6 +13,7 @@ use crate::search::parse::{Context, Handling};
 use crate::store::error::StoreError;
 use crate::store::shared;
 use crate::store::{Limits, Store};
+use crate::validate::Validator;
 
 /// Bytes of the key that signs page cursors.
 const CURSOR_KEY_BYTES: usize = 32;
@@ -25,6 +26,8 @@ pub struct App {
     pub store: Store,
     pub settings: Settings,
     pub signature: Signature,
+    /// What writes are held to.
+    pub validator: Arc<Validator>,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
     bundles: Semaphore,
@@ -46,7 +49,12 @@ impl App {
     ///
     /// # Errors
     /// [`StoreError`] when the key that all nodes share cannot be read.
-    pub async fn new(store: Store, settings: Settings, bases: Vec<String>) -> Result<Arc<Self>, StoreError> {
+    pub async fn new(
+        store: Store,
+        settings: Settings,
+        validator: Arc<Validator>,
+        bases: Vec<String>,
+    ) -> Result<Arc<Self>, StoreError> {
         let mut fresh = [0; CURSOR_KEY_BYTES];
         openssl::rand::rand_bytes(&mut fresh).map_err(StoreError::unavailable)?;
         let key = store
@@ -57,7 +65,7 @@ impl App {
         let signature = Signature::new(&key).map_err(StoreError::unavailable)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
-        Ok(Arc::new(Self { store, settings, signature, bases, bundles }))
+        Ok(Arc::new(Self { store, settings, signature, validator, bases, bundles }))
     }
 
     /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.

@@ -18,8 +18,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
+use crate::fhir::terminology::Terminology;
 use crate::store::Store;
 use crate::store::conn::{Database, without_password};
+use crate::validate::Validator;
 
 /// The FHIR-native provider directory that stays true.
 ///
@@ -145,7 +147,8 @@ async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>
     let store = Store::open(&url, limits)
         .await
         .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
-    Ok(App::new(store, settings, bases).await?)
+    let validator = Arc::new(Validator::new(Arc::new(Terminology::default()), &[]));
+    Ok(App::new(store, settings, validator, bases).await?)
 }
 
 /// The base URLs under which references are the directory's own, when no server tells them.

@@ -6,6 +6,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Yaml};
 use serde::{Deserialize, Serialize};
 
+use crate::validate::Enforce;
+
 /// Every setting with its default, unit and reason; compiled in, and the documentation of the settings.
 pub const DEFAULTS: &str = include_str!("default.yaml");
 
@@ -21,6 +23,7 @@ pub struct Settings {
     pub server: Server,
     pub search: Search,
     pub store: StoreSettings,
+    pub validation: Validation,
     pub import: Import,
     pub log: Log,
 }
@@ -64,6 +67,13 @@ pub enum References {
     Off,
     /// Every reference to this server resolves; what is referred to cannot be deleted.
     Enforce,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    pub enforce: Enforce,
+    pub packages: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -59,11 +59,19 @@ impl Definitions {
         Some(found)
     }
 
+    /// Every node; its index is that of its id.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     /// The node of an id that these definitions gave out.
     pub fn node(&self, id: NodeId) -> &Node {
         static NOTHING: Node = Node {
+            id: NodeId(usize::MAX),
             path: "",
             kind: Kind::Abstract,
+            base: None,
+            constraints: Vec::new(),
             elements: Vec::new(),
             properties: Vec::new(),
             required: ElementSet::EMPTY,
@@ -75,6 +83,13 @@ impl Definitions {
 /// Where a [`Node`] is among the definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeId(usize);
+
+impl NodeId {
+    /// The place in [`Definitions::nodes`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
 
 /// What a node is (StructureDefinition.kind and .abstract).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +104,14 @@ pub enum Kind {
 /// A type or backbone element: the elements that its JSON object may have.
 #[derive(Debug)]
 pub struct Node {
+    pub id: NodeId,
     /// `Practitioner`, or `Practitioner.qualification` for a backbone element.
     pub path: &'static str,
     pub kind: Kind,
+    /// The type that this one specializes, whose constraints hold here too.
+    pub base: Option<NodeId>,
+    /// The invariants that the definition itself states.
+    pub constraints: Vec<Constraint>,
     /// The elements that must be present.
     pub required: ElementSet,
     elements: Vec<Element>,
@@ -130,7 +150,23 @@ pub struct Property {
     /// The type's code, empty for a content reference.
     pub type_code: &'static str,
     pub content: Content,
+    /// What a Reference of this type may refer to: canonical URLs of definitions; empty for any other type.
+    pub targets: Vec<&'static str>,
     pub element: Element,
+    /// The invariants of an element that is no backbone element. Those of one are on its node.
+    pub constraints: Vec<Constraint>,
+}
+
+/// An invariant (ElementDefinition.constraint).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    pub key: &'static str,
+    /// `error` or `warning`.
+    pub severity: &'static str,
+    /// What holds, as a sentence.
+    pub human: &'static str,
+    /// FHIRPath.
+    pub expression: &'static str,
 }
 
 /// What a property holds, or each item of it when it repeats.
@@ -155,11 +191,44 @@ pub struct Element {
     pub is_choice: bool,
     pub is_summary: bool,
     pub is_modifier: bool,
-    /// The value set of a required binding, with its version; empty without one.
-    pub required_set: &'static str,
+    pub binding: Option<Binding>,
+}
+
+/// Which codes an element takes (ElementDefinition.binding).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub strength: Strength,
+    /// Canonical URL, perhaps with a version.
+    pub value_set: &'static str,
+}
+
+/// How binding a binding is (R4 terminologies.html#strength); the weaker two ask for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strength {
+    Required,
+    Extensible,
+    Preferred,
+    Example,
+}
+
+impl Strength {
+    pub fn from_code(code: &str) -> Option<Self> {
+        Some(match code {
+            "required" => Self::Required,
+            "extensible" => Self::Extensible,
+            "preferred" => Self::Preferred,
+            "example" => Self::Example,
+            _ => return None,
+        })
+    }
 }
 
 impl Element {
+    /// The value set of a required binding.
+    pub fn required_set(&self) -> Option<&'static str> {
+        self.binding.filter(|binding| binding.strength == Strength::Required).map(|binding| binding.value_set)
+    }
+
     /// True if the JSON form is an array, however many items it has (R4 json.html#repeating).
     pub fn repeats(&self) -> bool {
         self.max > 1
@@ -175,6 +244,10 @@ impl ElementSet {
 
     /// The most elements that a node may have.
     pub const CAPACITY: usize = u64::BITS as usize;
+
+    pub fn of_ordinal(ordinal: u8) -> Self {
+        Self(1u64.checked_shl(ordinal.into()).unwrap_or(0))
+    }
 
     pub fn contains(self, element: &Element) -> bool {
         self.0 & Self::of(element).0 != 0
@@ -192,8 +265,13 @@ impl ElementSet {
         other.0 & !self.0 == 0
     }
 
+    /// This set and what is in `other`.
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     fn of(element: &Element) -> Self {
-        Self(1u64.checked_shl(element.ordinal.into()).unwrap_or(0))
+        Self::of_ordinal(element.ordinal)
     }
 }
 

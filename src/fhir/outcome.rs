@@ -99,6 +99,8 @@ pub struct Issue {
     pub severity: Severity,
     pub code: IssueCode,
     pub diagnostics: String,
+    /// The rule that is broken: the key of an invariant, or `URL#element` of a StructureDefinition; told as details.text.
+    pub rule: Option<String>,
     /// FHIRPath of the element, or `http.PARAMETER` for a search parameter (R4 OperationOutcome.issue.expression).
     pub expression: Option<String>,
 }
@@ -111,7 +113,7 @@ impl Issue {
             diagnostics.truncate(end);
             diagnostics.push('…');
         }
-        Self { severity: Severity::Error, code, diagnostics, expression: None }
+        Self { severity: Severity::Error, code, diagnostics, rule: None, expression: None }
     }
 
     pub fn warning(code: IssueCode, diagnostics: impl Into<String>) -> Self {
@@ -128,6 +130,12 @@ impl Issue {
         self
     }
 
+    /// The same issue, with the name of the rule that is broken.
+    pub fn rule(mut self, rule: impl Into<String>) -> Self {
+        self.rule = Some(rule.into());
+        self
+    }
+
     /// True for `error` and `fatal`: the interaction cannot go on.
     pub fn is_error(&self) -> bool {
         self.severity >= Severity::Error
@@ -137,6 +145,9 @@ impl Issue {
         let mut issue = Map::new();
         issue.insert("severity".into(), self.severity.as_str().into());
         issue.insert("code".into(), self.code.as_str().into());
+        if let Some(rule) = &self.rule {
+            issue.insert("details".into(), json!({ "text": rule }));
+        }
         issue.insert("diagnostics".into(), self.diagnostics.as_str().into());
         if let Some(expression) = &self.expression {
             issue.insert("expression".into(), json!([expression]));

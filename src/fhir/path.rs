@@ -24,7 +24,7 @@ use serde_json::Value;
 pub use compare::same_json;
 pub use node::{Item, Node};
 pub use number::Decimal;
-pub use types::is_choice_suffix;
+pub use types::{is_choice_suffix, type_in_reference};
 
 /// A parsed expression.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ use crate::search::value::{IndexEntries, Target};
 use crate::store::change::{self, Change, Kind as ChangeKind};
 use crate::store::conn::Conn;
 use crate::store::resources::{self, Current};
-use crate::validate::structure;
+use crate::validate::Verdict;
 
 use super::expected::Expected;
 
@@ -92,7 +92,7 @@ pub fn prepare(
             .at("resourceType"),
         ));
     }
-    let mut issues = structure::check(&body);
+    let Verdict { mut issues, .. } = app.validator.errors(&body, app.settings.validation.enforce);
     if subset::is_subset(&body) {
         let sentence = "The resource is tagged SUBSETTED: it is only a part, and would take the place of the whole.";
         issues.push(Issue::error(IssueCode::BusinessRule, sentence).at("meta.tag"));

@@ -109,7 +109,7 @@ fn stored_system(param: &SearchParam, system: &str) -> SystemHash {
     let implied = definitions()
         .property_at(param.path.source())
         .filter(|property| property.content == Content::Primitive(Primitive::Code))
-        .and_then(|property| terminology::value_set(property.element.required_set))
+        .and_then(|property| terminology::value_set(property.element.required_set()?))
         .is_some_and(|set| set.iter().all(|(of_code, _)| of_code == system));
     system_hash(if implied { "" } else { system })
 }

@@ -1,3 +1,143 @@
 //! What is wrong with a resource: pure, every issue in one walk.
+//!
+//! A [`Validator`] knows base R4, the profiles of `profiles/` and those of packages, and the terminology they bind. It
+//! [chooses](choose) the profiles that a resource is held to, and [walks](walk) the resource beside them.
 
-pub mod structure;
+mod base;
+mod choose;
+mod compile;
+mod definition;
+mod native;
+pub mod profiles;
+mod shape;
+mod walk;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fhir::definitions::{Definitions, definitions};
+use crate::fhir::outcome::Issue;
+use crate::fhir::terminology::Terminology;
+use base::Base;
+pub use choose::NETWORK_TYPE;
+use profiles::{PROFILES, Profiles};
+pub use shape::ProfileId;
+use walk::Walk;
+
+/// How much is asked of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enforce {
+    /// The profiles it claims; a directory resource that claims none that is known, the Plan-Net profile of its type.
+    PlanNet,
+    /// The profiles it claims, and base R4.
+    Base,
+    /// The structure of base R4 alone: known elements, JSON types, formats, cardinality.
+    Off,
+}
+
+/// What a validator found.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Everything that is wrong, in the order of the walk.
+    pub issues: Vec<Issue>,
+    /// References whose targets matter but are elsewhere.
+    pub targets: Vec<Target>,
+}
+
+impl Verdict {
+    pub fn is_valid(&self) -> bool {
+        !self.issues.iter().any(Issue::is_error)
+    }
+}
+
+/// A reference to a resource that has to meet one of some profiles.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// As it is written: `Organization/1`.
+    pub reference: String,
+    pub profiles: Vec<ProfileId>,
+    /// FHIRPath of the Reference.
+    pub path: String,
+    /// The rule that asks for it.
+    pub rule: Arc<str>,
+}
+
+/// Base R4, the profiles and the terminology, ready for any number of resources.
+#[derive(Debug)]
+pub struct Validator {
+    definitions: &'static Definitions,
+    base: Base,
+    profiles: Profiles,
+    terminology: Arc<Terminology>,
+}
+
+impl Validator {
+    /// The profiles of `profiles/`, and those among `documents`, which take the place of others of the same URL.
+    pub fn new(terminology: Arc<Terminology>, documents: &[Value]) -> Self {
+        let definitions = definitions();
+        let base = Base::new(definitions);
+        // They are part of the build, and a test reads each of them.
+        let embedded: Vec<Value> = PROFILES.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+        let profiles = Profiles::compile(definitions, &base, embedded.iter().chain(documents));
+        Self { definitions, base, profiles, terminology }
+    }
+
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
+    pub fn terminology(&self) -> &Arc<Terminology> {
+        &self.terminology
+    }
+
+    /// What of the definitions cannot be evaluated, as sentences.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        let of_base = self.base.problems.iter().cloned();
+        let refused = self.profiles.refused.iter().map(|(url, error)| format!("{url} is not used: {error}"));
+        let of_profiles = self
+            .profiles
+            .iter()
+            .flat_map(|profile| profile.problems.iter().map(|problem| format!("{}: {problem}", profile.url)));
+        of_base.chain(refused).chain(of_profiles)
+    }
+
+    /// Everything about a resource, warnings and what could not be checked included. `nominated` are profiles that it has
+    /// to meet besides those that [`Enforce`] stands for.
+    pub fn validate(&self, resource: &Value, enforce: Enforce, nominated: &[ProfileId]) -> Verdict {
+        self.walk(resource, enforce, nominated, true)
+    }
+
+    /// The errors alone: what a write asks, and sooner answered.
+    pub fn errors(&self, resource: &Value, enforce: Enforce) -> Verdict {
+        self.walk(resource, enforce, &[], false)
+    }
+
+    fn walk(&self, resource: &Value, enforce: Enforce, nominated: &[ProfileId], in_full: bool) -> Verdict {
+        let mut walk = Walk::new(self, enforce, in_full, resource);
+        let mut notes = Vec::new();
+        let mut held = self.held(resource, enforce, |issue| notes.push(issue));
+        held.extend(nominated.iter().filter(|id| !held.contains(id)).copied().collect::<Vec<_>>());
+        walk.run(&held);
+        let Walk { mut issues, targets, .. } = walk;
+        if in_full {
+            issues.extend(self.unevaluated(&held));
+        }
+        issues.extend(notes.into_iter().filter(|issue| in_full || issue.is_error()));
+        Verdict { issues, targets }
+    }
+
+    /// What of the profiles at hand cannot be evaluated, told in each of their verdicts.
+    fn unevaluated(&self, held: &[ProfileId]) -> Vec<Issue> {
+        let profiles = held.iter().filter_map(|id| self.profiles.get(*id));
+        let problems = profiles.flat_map(|profile| profile.problems.iter().map(move |problem| (&profile.url, problem)));
+        problems
+            .map(|(url, problem)| {
+                let sentence = format!("Not checked: {problem}");
+                Issue::information(crate::fhir::outcome::IssueCode::Informational, sentence).rule(&**url)
+            })
+            .collect()
+    }
+}

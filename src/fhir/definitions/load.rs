@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Content, Definitions, Element, ElementSet, Kind, Node, NodeId, Primitive, Property, name_order};
+use super::{
+    Binding, Constraint, Content, Definitions, Element, ElementSet, Kind, Node, NodeId, Primitive, Property, Strength,
+    name_order,
+};
 
 /// Why StructureDefinitions could not be loaded.
 #[derive(Debug, Error)]
@@ -26,6 +29,8 @@ struct StructureDefinition<'a> {
     r#type: &'a str,
     kind: &'a str,
     r#abstract: bool,
+    #[serde(rename = "baseDefinition")]
+    base_definition: Option<&'a str>,
     #[serde(borrow)]
     snapshot: Snapshot<'a>,
 }
@@ -50,25 +55,44 @@ struct ElementDefinition<'a> {
     #[serde(default)]
     is_modifier: bool,
     #[serde(borrow)]
-    binding: Option<Binding<'a>>,
+    binding: Option<BindingText<'a>>,
+    #[serde(borrow, default)]
+    constraint: Vec<ConstraintText<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Binding<'a> {
+struct BindingText<'a> {
     strength: &'a str,
     value_set: Option<&'a str>,
 }
 
-impl Binding<'static> {
-    fn required_set(&self) -> Option<&'static str> {
-        self.value_set.filter(|_| self.strength == "required")
+impl BindingText<'static> {
+    fn binding(&self) -> Option<Binding> {
+        Some(Binding { strength: Strength::from_code(self.strength)?, value_set: self.value_set? })
+    }
+}
+
+#[derive(Deserialize)]
+struct ConstraintText<'a> {
+    key: &'a str,
+    severity: &'a str,
+    human: &'a str,
+    expression: &'a str,
+}
+
+impl ConstraintText<'static> {
+    fn constraint(&self) -> Constraint {
+        let Self { key, severity, human, expression } = *self;
+        Constraint { key, severity, human, expression }
     }
 }
 
 #[derive(Deserialize)]
 struct TypeRef<'a> {
     code: &'a str,
+    #[serde(borrow, default, rename = "targetProfile")]
+    target_profile: Vec<&'a str>,
     #[serde(borrow, default)]
     extension: Vec<TypeExtension<'a>>,
 }
@@ -107,6 +131,9 @@ pub(super) fn load(texts: &[&'static str]) -> Result<Definitions, LoadError> {
             tree.add_element(structure, definition)?;
         }
     }
+    for structure in &structures {
+        tree.add_base(structure);
+    }
     for node in &mut tree.nodes {
         node.properties.sort_unstable_by(|a, b| name_order(&a.name, &b.name));
     }
@@ -134,8 +161,16 @@ impl Tree {
             let id = NodeId(self.nodes.len());
             self.by_path.entry(path).or_insert_with(|| {
                 let kind = if path.contains('.') { Kind::Backbone } else { type_kind };
-                let (elements, properties, required) = (Vec::new(), Vec::new(), ElementSet::EMPTY);
-                self.nodes.push(Node { path, kind, required, elements, properties });
+                self.nodes.push(Node {
+                    id,
+                    path,
+                    kind,
+                    base: None,
+                    constraints: Vec::new(),
+                    required: ElementSet::EMPTY,
+                    elements: Vec::new(),
+                    properties: Vec::new(),
+                });
                 id
             });
         }
@@ -148,6 +183,10 @@ impl Tree {
         definition: &ElementDefinition<'static>,
     ) -> Result<(), LoadError> {
         let path = definition.path;
+        let mut constraints: Vec<Constraint> = definition.constraint.iter().map(ConstraintText::constraint).collect();
+        if let Some(node) = self.by_path.get(path).and_then(|id| self.nodes.get_mut(id.0)) {
+            node.constraints.append(&mut constraints);
+        }
         let Some((parent, name)) = path.rsplit_once('.') else { return Ok(()) };
         let contents = self.contents(structure, definition)?;
         let unknown = LoadError::Unknown { path, target: parent };
@@ -169,7 +208,7 @@ impl Tree {
             is_choice: name.ends_with("[x]"),
             is_summary: definition.is_summary,
             is_modifier: definition.is_modifier,
-            required_set: definition.binding.as_ref().and_then(Binding::required_set).unwrap_or_default(),
+            binding: definition.binding.as_ref().and_then(BindingText::binding),
         };
         if element.min > 0 {
             node.required.insert(&element);
@@ -177,9 +216,24 @@ impl Tree {
         node.elements.push(element);
         node.properties.extend(contents.into_iter().map(|(type_code, content)| {
             let name = if element.is_choice { choice_name(element.name, type_code) } else { element.name.into() };
-            Property { name, type_code, content, element }
+            let is_this = |it: &&TypeRef<'static>| it.code == "Reference" && it.fhir_code() == type_code;
+            let targets = definition.r#type.iter().filter(is_this).flat_map(|it| it.target_profile.iter().copied());
+            Property { name, type_code, content, targets: targets.collect(), element, constraints: constraints.clone() }
         }));
         Ok(())
+    }
+
+    /// Links a type, or the backbone elements of one, with what they specialize.
+    fn add_base(&mut self, structure: &StructureDefinition<'static>) {
+        let type_base = structure.base_definition.and_then(|url| url.rsplit('/').next());
+        for definition in &structure.snapshot.element {
+            let is_type = definition.path == structure.r#type;
+            let base = if is_type { type_base } else { definition.r#type.first().map(TypeRef::fhir_code) };
+            let base = base.and_then(|base| self.by_path.get(base).copied());
+            if let Some(node) = self.by_path.get(definition.path).and_then(|id| self.nodes.get_mut(id.0)) {
+                node.base = base;
+            }
+        }
     }
 
     /// The type codes of an element, with what each of them holds.

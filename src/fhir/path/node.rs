@@ -40,6 +40,17 @@ impl<'a> Node<'a> {
         Self::new(Item::Element(value))
     }
 
+    /// An element where it is: with its `_name` sibling and, if it is a choice, the type at the end of its name. JSON null
+    /// stands for a primitive that has extensions but no value.
+    pub fn in_property(value: &'a Value, sibling: Option<&'a Value>, choice: Option<&'a str>) -> Self {
+        Self { item: Item::Element(value), sibling, choice }
+    }
+
+    /// True when the element is of this type, as far as that can be told.
+    pub fn is_of_type(&self, name: &str) -> bool {
+        super::types::is(self, name)
+    }
+
     /// The element in the resource; `None` for a computed value and for a primitive that has only extensions.
     pub fn json(&self) -> Option<&'a Value> {
         match self.item {

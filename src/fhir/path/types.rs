@@ -181,7 +181,7 @@ fn is_shape(name: &str, fits: impl Fn(&[&str]) -> bool) -> bool {
 
 /// The resource type a literal reference names (R4 references.html#literal): `Practitioner/1`, with or without a base
 /// URL and `/_history/`, or a conditional `Practitioner?identifier=`.
-pub(super) fn type_in_reference(reference: &str) -> Option<&str> {
+pub fn type_in_reference(reference: &str) -> Option<&str> {
     let path = reference.split(['?', '#', '|']).next()?;
     if path.len() < reference.len() && !path.contains('/') && is_type_name(path) {
         return Some(path);

@@ -43,6 +43,28 @@ impl<'a> Path<'a> {
         self.depth
     }
 
+    /// True when this is the path of an `extension` of the element that a dotted name means, for a resource that lies at
+    /// `depth`.
+    pub(super) fn is_element(&self, resource_type: &str, depth: usize, dotted: &str) -> bool {
+        let mut names = dotted.split('.').rev().map(|name| name.trim_end_matches("[x]"));
+        let mut at = self.parent;
+        let mut extension = matches!(self.step, Step::Name(_));
+        while let Some(path) = at.filter(|path| path.depth > depth) {
+            at = path.parent;
+            match path.step {
+                Step::Index(_) => {}
+                // The `extension` itself, which is at the end.
+                Step::Name(_) | Step::Choice { .. } if !std::mem::replace(&mut extension, true) => {}
+                Step::Name(name) | Step::Choice { name, .. } => {
+                    if names.next() != Some(name) {
+                        return false;
+                    }
+                }
+            }
+        }
+        names.next() == Some(resource_type) && names.next().is_none()
+    }
+
     fn then(&'a self, step: Step<'a>) -> Self {
         Self { parent: Some(self), step, depth: self.depth + 1 }
     }

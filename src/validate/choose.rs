@@ -1,0 +1,101 @@
+//! Which profiles a resource is held to: those it claims, or else the Plan-Net profile of its kind.
+
+use serde_json::Value;
+
+use super::base::STRUCTURES;
+use super::walk::excerpt;
+use super::{Enforce, ProfileId, Validator};
+use crate::fhir::outcome::{Issue, IssueCode};
+use crate::fhir::types::ResourceType;
+
+/// Where the Plan-Net profiles are.
+const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net/StructureDefinition/plannet-";
+
+/// The code that makes an Organization a Network.
+pub const NETWORK_TYPE: (&str, &str) = ("http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/OrgTypeCS", "ntwk");
+
+impl Validator {
+    /// The profiles that a resource is held to; `note` hears of claims that cannot be met or looked into.
+    pub fn held(&self, resource: &Value, enforce: Enforce, note: impl FnMut(Issue)) -> Vec<ProfileId> {
+        if enforce == Enforce::Off {
+            return Vec::new();
+        }
+        let claimed = self.claimed(resource, note);
+        if enforce == Enforce::Base || !claimed.is_empty() {
+            return claimed;
+        }
+        self.plan_net(resource).into_iter().collect()
+    }
+
+    /// The loaded profiles that `meta.profile` claims.
+    pub(super) fn claimed(&self, resource: &Value, mut note: impl FnMut(Issue)) -> Vec<ProfileId> {
+        let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
+        let claims = resource.get("meta").and_then(|meta| meta.get("profile")).and_then(Value::as_array);
+        let mut claimed = Vec::new();
+        for (index, claim) in claims.into_iter().flatten().enumerate() {
+            let Some(claim) = claim.as_str() else { continue };
+            let (url, version) = claim.split_once('|').map_or((claim, None), |(url, version)| (url, Some(version)));
+            let at = || format!("{type_name}.meta.profile[{index}]");
+            // The definition of a type itself says nothing that does not hold anyway.
+            if let Some(base) = url.strip_prefix(STRUCTURES)
+                && self.definitions.type_named(base).is_some()
+                && [type_name, "DomainResource", "Resource"].contains(&base)
+            {
+                continue;
+            }
+            let Some((id, profile)) = self.profiles.find(url) else {
+                let sentence = format!("The profile '{}' is not loaded here, so it is not checked", excerpt(claim));
+                note(Issue::warning(IssueCode::NotSupported, sentence).at(at()));
+                continue;
+            };
+            if *profile.type_name != *type_name {
+                let sentence = format!("{url} is a profile of {}, not of {}", profile.type_name, excerpt(type_name));
+                note(Issue::error(IssueCode::Value, sentence).at(at()));
+                continue;
+            }
+            if let (Some(claimed), Some(loaded)) = (version, profile.version.as_deref())
+                && claimed != loaded
+            {
+                let sentence =
+                    format!("Version {} of {url} is not loaded; version {loaded} is checked instead", excerpt(claimed));
+                note(Issue::warning(IssueCode::NotSupported, sentence).at(at()));
+            }
+            if !claimed.contains(&id) {
+                claimed.push(id);
+            }
+        }
+        claimed
+    }
+
+    /// The Plan-Net profile of a directory resource.
+    fn plan_net(&self, resource: &Value) -> Option<ProfileId> {
+        let type_name = resource.get("resourceType").and_then(Value::as_str)?;
+        let kind = ResourceType::parse(type_name).filter(|kind| kind.is_directory())?;
+        let name = if kind == ResourceType::Organization && is_network(resource) { "Network" } else { type_name };
+        self.profiles.find(&format!("{PLAN_NET}{name}")).map(|(id, _)| id)
+    }
+
+    /// True when a resource is of the kind that one of the profiles describes: it claims it, or it is what the profile's
+    /// name says. Whether it is also right was for its own verdict to say.
+    pub fn is_of_kind(&self, resource: &Value, profiles: &[ProfileId]) -> bool {
+        let mut kinds = self.claimed(resource, |_| {});
+        kinds.extend(self.plan_net(resource));
+        kinds.iter().any(|kind| profiles.contains(kind))
+    }
+
+    /// True when a target of the type could be of another kind than its type says, so that it has to be looked at.
+    pub fn is_ambiguous(&self, profiles: &[ProfileId]) -> bool {
+        let name = |id: &ProfileId| self.profiles.get(*id).map(|profile| &*profile.type_name);
+        profiles.iter().any(|id| name(id) == Some("Organization"))
+    }
+}
+
+/// True for an Organization of type `ntwk`.
+fn is_network(resource: &Value) -> bool {
+    let concepts = resource.get("type").and_then(Value::as_array).into_iter().flatten();
+    let mut codings = concepts.filter_map(|concept| concept.get("coding")?.as_array()).flatten();
+    codings.any(|coding| {
+        let is = |name: &str, text: &str| coding.get(name).and_then(Value::as_str) == Some(text);
+        is("system", NETWORK_TYPE.0) && is("code", NETWORK_TYPE.1)
+    })
+}

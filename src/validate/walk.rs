@@ -1,0 +1,347 @@
+//! One walk over a resource, beside the tree of its base definition and the shapes of its profiles, that reports
+//! everything on the way.
+//!
+//! Structure comes first (R4 json.html, element.html): known elements, JSON types, cardinality, formats. What else is asked
+//! of an element is in the shapes that lie on it: those of the base definition and of any number of profiles, slices and
+//! extensions. This file walks objects; `values` the values of a property, and the other files say what a shape asks.
+
+mod codes;
+mod contexts;
+mod extensions;
+mod items;
+mod nearest;
+mod path;
+mod primitive;
+mod reference;
+mod references;
+mod slices;
+mod values;
+mod wording;
+mod xhtml;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
+
+use super::shape::{ProfileId, Shape};
+use super::{Enforce, Target, Validator};
+use crate::fhir::definitions::{Content, ElementSet, Kind, Node, Property};
+use crate::fhir::outcome::{Issue, IssueCode};
+use contexts::Holder;
+use nearest::suggestion;
+use path::{Path, is_identifier};
+pub(super) use wording::excerpt;
+use wording::kind_of;
+
+/// The most issues that are listed: a hostile body of many small faults must not be answered with a far bigger one.
+const MAX_ISSUES: usize = 1000;
+
+/// The most steps below the root: each is one level of JSON, of which serde_json reads no more than this.
+const MAX_DEPTH: usize = 128;
+
+/// How often one verdict may look whether an element would meet a profile: each is a walk of its own.
+const MAX_TRIALS: usize = 2000;
+
+const EMPTY_ELEMENT: &str = "An element must have a value or children";
+
+/// The shapes that lie on one element.
+type Shapes<'a> = SmallVec<[&'a Shape; 6]>;
+
+/// Adds a shape that is not there yet.
+fn lay<'a>(shapes: &mut Shapes<'a>, shape: &'a Shape) {
+    if !shapes.iter().any(|other| std::ptr::eq(*other, shape)) {
+        shapes.push(shape);
+    }
+}
+
+/// What one walk through a resource carries along.
+pub(super) struct Walk<'a> {
+    validator: &'a Validator,
+    enforce: Enforce,
+    /// Warnings and information are wanted, too.
+    in_full: bool,
+    pub issues: Vec<Issue>,
+    /// References to other resources of this server whose profile matters.
+    pub targets: Vec<Target>,
+    /// The resource at hand, and the one it is contained in (or itself).
+    resource: &'a Value,
+    root: &'a Value,
+    /// The type of `root` and how deep it lies, which is where the paths of its elements begin.
+    root_type: &'a str,
+    root_depth: usize,
+    /// The Bundle around it, by the names that its entries are referred to.
+    entries: Option<HashMap<&'a str, &'a Value>>,
+    in_contained: bool,
+    truncated: bool,
+    trials: usize,
+    /// What is being compared with a profile further up, or has been: a resource that refers to itself is met once.
+    compared: HashMap<(*const Value, ProfileId), bool>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(validator: &'a Validator, enforce: Enforce, in_full: bool, resource: &'a Value) -> Self {
+        Self {
+            validator,
+            enforce,
+            in_full,
+            issues: Vec::new(),
+            targets: Vec::new(),
+            resource,
+            root: resource,
+            root_type: "Resource",
+            root_depth: 0,
+            entries: None,
+            in_contained: false,
+            truncated: false,
+            trials: 0,
+            compared: HashMap::new(),
+        }
+    }
+
+    /// Walks the whole resource. `profiles` are those it is held to; [`Walk::issues`] has the result.
+    pub fn run(&mut self, profiles: &[ProfileId]) {
+        let name = self.resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");
+        let shapes = self.shapes_of(profiles);
+        self.top(self.resource, &shapes, &Path::root(if is_identifier(name) { name } else { "Resource" }));
+        if self.truncated {
+            self.issues.push(Issue::error(IssueCode::TooCostly, "There are more issues than are listed here"));
+        }
+    }
+
+    fn shapes_of(&self, profiles: &[ProfileId]) -> Shapes<'a> {
+        let mut shapes = Shapes::new();
+        for profile in profiles.iter().filter_map(|id| self.validator.profiles.get(*id)) {
+            lay(&mut shapes, &profile.shape);
+        }
+        shapes
+    }
+
+    fn report(&mut self, issue: impl FnOnce() -> Issue, path: &Path<'_>) {
+        if self.issues.len() >= MAX_ISSUES {
+            self.truncated = true;
+            return;
+        }
+        let issue = issue().at(path.to_string());
+        // Two shapes may ask for the same thing.
+        let is_same = |other: &Issue| {
+            other.expression == issue.expression
+                && other.code == issue.code
+                && (other.diagnostics == issue.diagnostics || (other.rule == issue.rule && issue.rule.is_some()))
+        };
+        if !self.issues.iter().rev().take(32).any(is_same) {
+            self.issues.push(issue);
+        }
+    }
+
+    /// What is wrong with the structure, whatever the profile.
+    fn fault(&mut self, code: IssueCode, path: &Path<'_>, sentence: impl Display) {
+        self.report(|| Issue::error(code, sentence.to_string()), path);
+    }
+
+    /// What breaks the rule of a shape.
+    fn breach(&mut self, code: IssueCode, path: &Path<'_>, shape: &Shape, sentence: impl Display) {
+        self.report(|| Issue::error(code, sentence.to_string()).rule(&*shape.rule), path);
+    }
+
+    /// A resource that stands by itself: the whole, or the entry of a Bundle.
+    fn top(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
+        let outer = (self.resource, self.root, self.root_type, self.root_depth);
+        (self.resource, self.root, self.root_depth) = (value, value, path.depth());
+        self.resource(value, shapes, path);
+        (self.resource, self.root, self.root_type, self.root_depth) = outer;
+    }
+
+    fn resource(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
+        let Value::Object(object) = value else {
+            let problem = format_args!("Must be a resource, not {}", kind_of(value));
+            return self.fault(IssueCode::Structure, path, problem);
+        };
+        match object.get("resourceType") {
+            Some(Value::String(name)) => match self.validator.definitions.resource(name) {
+                Some(node) => {
+                    if !self.in_contained {
+                        self.root_type = name;
+                    }
+                    if name == "Bundle" {
+                        self.entries = Some(references::entries(object));
+                    }
+                    self.object(value, object, node, shapes, path);
+                }
+                None => {
+                    let problem = format_args!("Resource type '{}' is not known here", excerpt(name));
+                    self.fault(IssueCode::NotSupported, path, problem);
+                }
+            },
+            Some(_) => self.fault(IssueCode::Structure, path, "The resourceType must be a string"),
+            None => self.fault(IssueCode::Required, path, "A resource must have a resourceType"),
+        }
+    }
+
+    /// A contained resource, which has an id and contains no others (R4 references.html#contained).
+    fn contained(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
+        if std::mem::replace(&mut self.in_contained, true) {
+            let issue = || Issue::error(IssueCode::Invariant, "A contained resource must not contain others");
+            return self.report(|| issue().rule("dom-2"), path);
+        }
+        if value.is_object() && value.get("id").is_none() {
+            self.fault(IssueCode::Required, path, "A contained resource must have an id");
+        }
+        let outer = std::mem::replace(&mut self.resource, value);
+        let mut shapes = shapes.clone();
+        if self.enforce != Enforce::Off {
+            for profile in self.validator.claimed(value, |issue| self.report(|| issue, path)) {
+                shapes.extend(self.shapes_of(&[profile]));
+            }
+        }
+        self.resource(value, &shapes, path);
+        self.resource = outer;
+        self.in_contained = false;
+    }
+
+    /// The object of a resource, datatype or backbone element.
+    fn object(
+        &mut self,
+        value: &'a Value,
+        object: &'a Map<String, Value>,
+        node: &'a Node,
+        shapes: &Shapes<'a>,
+        path: &Path<'_>,
+    ) {
+        if path.depth() > MAX_DEPTH {
+            return self.fault(IssueCode::Structure, path, "Nested too deeply");
+        }
+        let mut on = shapes.clone();
+        if self.enforce != Enforce::Off
+            && let Some(base) = self.validator.base.of(node.id)
+        {
+            lay(&mut on, base);
+            self.invariants(value, None, None, &on, path);
+        }
+        self.properties(object, node, &on, Holder::Object { node, object }, path);
+        if node.kind != Kind::Resource && is_without_children(object) {
+            self.report(|| Issue::error(IssueCode::Invariant, EMPTY_ELEMENT).rule("ele-1"), path);
+        }
+        match node.path {
+            "Extension" => self.value_or_extensions(object, path),
+            "Reference" => self.reference_format(object, path),
+            _ => {}
+        }
+    }
+
+    /// Each property there is, and each required one that is not.
+    fn properties(
+        &mut self,
+        object: &'a Map<String, Value>,
+        node: &'a Node,
+        shapes: &Shapes<'a>,
+        holder: Holder<'a>,
+        path: &Path<'_>,
+    ) {
+        let mut seen = ElementSet::EMPTY;
+        let mut twice = ElementSet::EMPTY;
+        for (key, value) in object {
+            let (name, sibling) = key.strip_prefix('_').map_or((&**key, false), |name| (name, true));
+            let property = match node.property(name) {
+                Some(property) if !sibling || matches!(property.content, Content::Primitive(_)) => property,
+                _ if key == "resourceType" && node.kind == Kind::Resource => continue,
+                _ => {
+                    self.unknown(key, node, path);
+                    continue;
+                }
+            };
+            let element = &property.element;
+            let path = path.element(property);
+            let is_new = seen.insert(element);
+            if !is_new && element.is_choice && !twice.contains(element) && is_other_choice(object, node, property) {
+                twice.insert(element);
+                let problem = format_args!("{}[x] is given in more than one type", element.name);
+                self.fault(IssueCode::Structure, &path, problem);
+            }
+            let on: Shapes<'a> = shapes.iter().filter_map(|shape| shape.child(element.ordinal)).collect();
+            // A primitive and its sibling are one element, which is counted once.
+            if is_new {
+                self.count(object, property, &on, &path);
+            }
+            if sibling {
+                self.sibling(value, object, property, node, &on, &path);
+            } else {
+                self.values(value, object, property, node, &on, &holder, &path);
+            }
+        }
+        if !seen.includes(node.required) {
+            for element in node.elements().iter().filter(|it| it.min > 0 && !seen.contains(it)) {
+                let path = path.name(element.name);
+                self.fault(IssueCode::Required, &path, format_args!("{} is required", element.name));
+            }
+        }
+        for shape in shapes.iter().filter(|shape| !seen.includes(shape.required)) {
+            self.missing(shape, seen, node, path);
+        }
+    }
+
+    /// What a shape requires of an object and is not there.
+    fn missing(&mut self, shape: &'a Shape, seen: ElementSet, node: &Node, path: &Path<'_>) {
+        for (ordinal, child) in &shape.children {
+            let element = node.elements().iter().find(|it| it.ordinal == *ordinal);
+            let Some(element) = element.filter(|it| !seen.contains(it)) else { continue };
+            let path = path.name(element.name);
+            if child.min > element.min {
+                self.breach(IssueCode::Required, &path, child, wording::too_few(element.name, child.min, 0));
+            }
+            for slice in child.slicing.iter().flat_map(|slicing| &slicing.slices).filter(|slice| slice.shape.min > 0) {
+                let name = format!("{}:{}", element.name, slice.name);
+                self.breach(IssueCode::Required, &path, &slice.shape, wording::too_few(&name, slice.shape.min, 0));
+            }
+        }
+    }
+
+    fn unknown(&mut self, key: &str, node: &Node, path: &Path<'_>) {
+        let key_path = path.name(key);
+        let path = if is_identifier(key) { &key_path } else { path };
+        let sentence = || format!("{} has no property '{}'{}", node.path, excerpt(key), suggestion(key, node));
+        self.report(|| Issue::error(IssueCode::Structure, sentence()), path);
+    }
+
+    /// Whether an element would meet a profile, without a word about it. Asked again about the same, it answers the same;
+    /// asked while it is still looking, it says yes, so that what refers to itself comes to an end.
+    fn would_meet(&mut self, value: &'a Value, profile: ProfileId, walk: impl FnOnce(&mut Self, &Shapes<'a>)) -> bool {
+        let key = (std::ptr::from_ref(value), profile);
+        if let Some(known) = self.compared.get(&key) {
+            return *known;
+        }
+        self.trials += 1;
+        if self.trials > MAX_TRIALS {
+            self.truncated = true;
+            return true;
+        }
+        self.compared.insert(key, true);
+        let shapes = self.shapes_of(&[profile]);
+        let issues = std::mem::take(&mut self.issues);
+        let outer = (self.in_full, self.targets.len());
+        self.in_full = false;
+        walk(self, &shapes);
+        self.in_full = outer.0;
+        self.targets.truncate(outer.1);
+        let meets = !std::mem::replace(&mut self.issues, issues).iter().any(Issue::is_error);
+        self.compared.insert(key, meets);
+        meets
+    }
+}
+
+/// True for `{}` and for an id alone, which is not a child that counts (ele-1).
+fn is_without_children(object: &Map<String, Value>) -> bool {
+    object.keys().all(|key| key == "id")
+}
+
+/// True if the object gives the choice in another type than this one. Only looked for when the choice is there before.
+fn is_other_choice(object: &Map<String, Value>, node: &Node, property: &Property) -> bool {
+    object.keys().any(|key| {
+        let other = node.property(key.strip_prefix('_').unwrap_or(key));
+        other.is_some_and(|other| other.element == property.element && other.name != property.name)
+    })
+}

@@ -1,0 +1,143 @@
+//! What references refer to (R4 references.html): their format, the type of their target, and its profile when the target is
+//! here.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::path::Path;
+use super::wording::{excerpt, short};
+use super::{Shapes, Walk, reference};
+use crate::fhir::outcome::{Issue, IssueCode};
+use crate::fhir::path::type_in_reference;
+use crate::validate::Target;
+use crate::validate::base::STRUCTURES;
+use crate::validate::shape::{ProfileRef, Shape};
+
+/// The resources of a Bundle by what refers to them: `fullUrl`, and `Type/id`.
+pub(super) fn entries<'a>(bundle: &'a Map<String, Value>) -> HashMap<&'a str, &'a Value> {
+    let entries = bundle.get("entry").and_then(Value::as_array).into_iter().flatten();
+    entries.filter_map(|entry| Some((entry.get("fullUrl")?.as_str()?, entry.get("resource")?))).collect()
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn reference_format(&mut self, object: &Map<String, Value>, path: &Path<'_>) {
+        let Some(Value::String(text)) = object.get("reference") else { return };
+        // An empty string has been told of as one.
+        if !text.is_empty() && !reference::is_valid(text) {
+            let text = excerpt(text);
+            let problem = format_args!("'{text}' is neither Type/id, nor a URL, nor #id of a contained resource");
+            self.fault(IssueCode::Value, &path.name("reference"), problem);
+        }
+        if let Some(id) = text.strip_prefix('#').filter(|id| !id.is_empty())
+            && self.contained_resource(id).is_none()
+        {
+            let sentence = format!("There is no contained resource '{}'", excerpt(id));
+            self.report(|| Issue::error(IssueCode::Invariant, sentence).rule("ref-1"), path);
+        }
+    }
+
+    fn contained_resource(&self, id: &str) -> Option<&'a Value> {
+        let contained = self.root.get("contained")?.as_array()?;
+        contained.iter().find(|resource| resource.get("id").and_then(Value::as_str) == Some(id))
+    }
+
+    /// The type, and where it can be looked at the profile, of what a Reference refers to.
+    pub(super) fn targets(&mut self, value: &'a Value, on: &Shapes<'a>, path: &Path<'_>) {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        let literal = text("reference").unwrap_or_default();
+        let here = match literal.strip_prefix('#') {
+            Some("") => Some(self.root),
+            Some(id) => self.contained_resource(id),
+            None => self.in_bundle(literal),
+        };
+        let found = here.and_then(|resource| resource.get("resourceType")?.as_str());
+        let Some(type_name) = found.or_else(|| type_in_reference(literal)).or_else(|| text("type")) else { return };
+        let is_base = |shape: &Shape| shape.rule.starts_with(STRUCTURES);
+        let profiled = on.iter().any(|shape| !is_base(shape) && !targets_of(shape).is_empty());
+        for shape in on.iter().filter(|shape| !(profiled && is_base(shape))) {
+            let targets = targets_of(shape);
+            if targets.is_empty() {
+                continue;
+            }
+            // A target whose definition is not loaded could be of any type.
+            let fits = |target: &ProfileRef| match target.type_name.as_deref() {
+                Some("Resource") | None => true,
+                Some(name) => name == type_name,
+            };
+            let fitting: Vec<&'a ProfileRef> = targets.iter().filter(|target| fits(target)).collect();
+            if fitting.is_empty() {
+                let allowed: Vec<&str> = targets.iter().map(|target| short(&target.url)).collect();
+                let sentence = format_args!("Must refer to {}, not to a {}", allowed.join(" or "), excerpt(type_name));
+                self.breach(IssueCode::Value, path, shape, sentence);
+            } else {
+                self.target_profile(here, literal, &fitting, shape, path);
+            }
+        }
+        let stated = text("type").filter(|stated| *stated != type_name && found.is_some());
+        if let Some(stated) = stated {
+            let sentence = format_args!("The reference is to a {type_name}, but its type says {}", excerpt(stated));
+            self.fault(IssueCode::Value, path, sentence);
+        }
+    }
+
+    /// Whether the target meets one of the profiles: told now if it is here, and else left to who can look it up.
+    fn target_profile(
+        &mut self,
+        here: Option<&'a Value>,
+        literal: &'a str,
+        fitting: &[&'a ProfileRef],
+        shape: &'a Shape,
+        path: &Path<'_>,
+    ) {
+        let profiles: Vec<_> = fitting.iter().filter_map(|target| target.profile).collect();
+        if profiles.len() < fitting.len() {
+            // The base definition of the type is among them: any will do.
+            return;
+        }
+        let Some(resource) = here else {
+            self.targets.push(Target {
+                reference: literal.to_owned(),
+                profiles,
+                path: path.to_string(),
+                rule: shape.rule.clone(),
+            });
+            return;
+        };
+        let is_contained = literal.starts_with('#');
+        let met = profiles.iter().any(|profile| {
+            self.would_meet(resource, *profile, |walk, shapes| {
+                if is_contained {
+                    let outer = (walk.resource, walk.in_contained);
+                    (walk.resource, walk.in_contained) = (resource, true);
+                    walk.resource(resource, shapes, path);
+                    (walk.resource, walk.in_contained) = outer;
+                } else {
+                    walk.top(resource, shapes, path);
+                }
+            })
+        });
+        if !met {
+            let names: Vec<&str> = fitting.iter().map(|target| short(&target.url)).collect();
+            let sentence = format_args!("What '{}' refers to does not meet {}", excerpt(literal), names.join(" or "));
+            self.breach(IssueCode::Value, path, shape, sentence);
+        }
+    }
+
+    /// The entry of the Bundle around that a reference means (R4 bundle.html#references).
+    fn in_bundle(&self, literal: &str) -> Option<&'a Value> {
+        let entries = self.entries.as_ref()?;
+        if let Some(resource) = entries.get(literal) {
+            return Some(*resource);
+        }
+        let (name, id) = literal.split_once('/')?;
+        entries.values().copied().find(|resource| {
+            let is = |member: &str, text: &str| resource.get(member).and_then(Value::as_str) == Some(text);
+            is("resourceType", name) && is("id", id)
+        })
+    }
+}
+
+fn targets_of(shape: &Shape) -> &[ProfileRef] {
+    shape.type_rule("Reference").map_or(&[], |rule| &rule.targets)
+}
