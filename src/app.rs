@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::Settings;
+use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
@@ -24,6 +25,7 @@ const BUNDLES_PER_CORE: usize = 2;
 pub struct App {
     pub store: Store,
     pub settings: Settings,
+    pub terminology: Arc<Terminology>,
     pub signature: Signature,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
@@ -46,7 +48,12 @@ impl App {
     ///
     /// # Errors
     /// [`StoreError`] when the key that all nodes share cannot be read.
-    pub async fn new(store: Store, settings: Settings, bases: Vec<String>) -> Result<Arc<Self>, StoreError> {
+    pub async fn new(
+        store: Store,
+        settings: Settings,
+        terminology: Arc<Terminology>,
+        bases: Vec<String>,
+    ) -> Result<Arc<Self>, StoreError> {
         let mut fresh = [0; CURSOR_KEY_BYTES];
         openssl::rand::rand_bytes(&mut fresh).map_err(StoreError::unavailable)?;
         let key = store
@@ -57,7 +64,7 @@ impl App {
         let signature = Signature::new(&key).map_err(StoreError::unavailable)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
-        Ok(Arc::new(Self { store, settings, signature, bases, bundles }))
+        Ok(Arc::new(Self { store, settings, terminology, signature, bases, bundles }))
     }
 
     /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.
@@ -89,6 +96,7 @@ impl App {
             bases: &self.bases,
             now: self.now(),
             handling,
+            terminology: &self.terminology,
             count_default: self.settings.search.count_default,
             count_max: self.settings.search.count_max,
         }

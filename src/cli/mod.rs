@@ -7,6 +7,7 @@
 pub mod export;
 pub mod import;
 mod serve;
+mod terminology;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
+use crate::fhir::terminology::Terminology;
 use crate::store::Store;
 use crate::store::conn::{Database, without_password};
 
@@ -140,12 +142,13 @@ fn has_database(settings: &Settings) -> bool {
 
 /// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
+    let terminology = Arc::new(Terminology::with(terminology::load(&settings.data)?)?);
     let url = settings.database_url();
     let limits = store_limits(&settings);
     let store = Store::open(&url, limits)
         .await
         .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
-    Ok(App::new(store, settings, bases).await?)
+    Ok(App::new(store, settings, terminology, bases).await?)
 }
 
 /// The base URLs under which references are the directory's own, when no server tells them.
