@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::Settings;
+use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
@@ -25,6 +26,7 @@ const BUNDLES_PER_CORE: usize = 2;
 pub struct App {
     pub store: Store,
     pub settings: Settings,
+    pub terminology: Arc<Terminology>,
     pub signature: Signature,
     /// What writes are held to.
     pub validator: Arc<Validator>,
@@ -65,7 +67,8 @@ impl App {
         let signature = Signature::new(&key).map_err(StoreError::unavailable)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
-        Ok(Arc::new(Self { store, settings, signature, validator, bases, bundles }))
+        let terminology = Arc::clone(validator.terminology());
+        Ok(Arc::new(Self { store, settings, terminology, signature, validator, bases, bundles }))
     }
 
     /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.
@@ -97,6 +100,7 @@ impl App {
             bases: &self.bases,
             now: self.now(),
             handling,
+            terminology: &self.terminology,
             count_default: self.settings.search.count_default,
             count_max: self.settings.search.count_max,
         }

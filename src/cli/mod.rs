@@ -7,6 +7,7 @@
 pub mod export;
 pub mod import;
 mod serve;
+mod terminology;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -142,12 +143,13 @@ fn has_database(settings: &Settings) -> bool {
 
 /// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
+    let terminology = Arc::new(Terminology::with(terminology::load(&settings.data)?)?);
     let url = settings.database_url();
     let limits = store_limits(&settings);
     let store = Store::open(&url, limits)
         .await
         .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
-    let validator = Arc::new(Validator::new(Arc::new(Terminology::default()), &[]));
+    let validator = Arc::new(Validator::new(terminology, &[]));
     Ok(App::new(store, settings, validator, bases).await?)
 }
 

@@ -5,6 +5,7 @@ use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::excerpt;
 use crate::fhir::subset::Summary;
+use crate::fhir::terminology::Terminology;
 use crate::fhir::types::{Instant, ResourceType, is_id};
 
 use super::include::{Include, references};
@@ -63,13 +64,15 @@ pub enum Handling {
 }
 
 /// What a query is read against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Base URLs of this server; see [`super::extract::Extractor`].
     pub bases: &'a [String],
     /// For `ap`, which widens with the distance from now.
     pub now: Instant,
     pub handling: Handling,
+    /// For `:in`, `:not-in`, `:above` and `:below`.
+    pub terminology: &'a Terminology,
     /// Matches on a page when `_count` is absent, and at most.
     pub count_default: usize,
     pub count_max: usize,
@@ -347,7 +350,7 @@ impl Reader<'_> {
             (ParamKind::Token, Some("text")) => Test::Text(values::texts(value)?),
             (ParamKind::Token, Some("of-type" | "ofType")) => Test::OfType(values::of_type(value)?),
             (ParamKind::Token, Some(modifier @ ("in" | "not-in" | "above" | "below"))) => {
-                let tokens = values::concepts(param, modifier, value)?;
+                let tokens = values::concepts(param, modifier, value, self.context.terminology)?;
                 let test = Test::Token(tokens);
                 return Ok(if modifier == "not-in" {
                     Filter::Not { param, test }

@@ -2,7 +2,7 @@
 
 use crate::fhir::definitions::{Content, Primitive, definitions};
 use crate::fhir::resource::excerpt;
-use crate::fhir::terminology;
+use crate::fhir::terminology::Terminology;
 use crate::fhir::types::{Instant, ResourceType, is_id};
 
 use super::date::DateRange;
@@ -104,12 +104,13 @@ pub(super) fn tokens(param: &SearchParam, value: &str) -> Result<Vec<TokenMatch>
 }
 
 /// What the index holds for a code of `system`: its hash, or that of no system for an element of type `code`, which leaves
-/// its system out because its binding implies it (R4 search.html#token).
+/// its system out because its binding implies it (R4 search.html#token). What is bound is R4's own, so this does not change
+/// with what an operator loads.
 fn stored_system(param: &SearchParam, system: &str) -> SystemHash {
     let implied = definitions()
         .property_at(param.path.source())
         .filter(|property| property.content == Content::Primitive(Primitive::Code))
-        .and_then(|property| terminology::value_set(property.element.required_set()?))
+        .and_then(|property| Terminology::embedded().value_set(property.element.required_set()?))
         .is_some_and(|set| set.iter().all(|(of_code, _)| of_code == system));
     system_hash(if implied { "" } else { system })
 }
@@ -125,7 +126,12 @@ pub(super) fn of_type(value: &str) -> Result<Vec<TokenMatch>, Problem> {
 }
 
 /// `:in`, `:not-in` (a value set), `:above`, `:below` (subsumption): the codes that are meant.
-pub(super) fn concepts(param: &SearchParam, modifier: &str, value: &str) -> Result<Vec<TokenMatch>, Problem> {
+pub(super) fn concepts(
+    param: &SearchParam,
+    modifier: &str,
+    value: &str,
+    terminology: &Terminology,
+) -> Result<Vec<TokenMatch>, Problem> {
     let exact = |(system, code): (&str, &str)| TokenMatch {
         system: Some(stored_system(param, system)),
         code: Some(fold_code(code)),
@@ -133,7 +139,7 @@ pub(super) fn concepts(param: &SearchParam, modifier: &str, value: &str) -> Resu
     let sets = each(value, |value| {
         if matches!(modifier, "in" | "not-in") {
             let url = unescape(value)?;
-            let set = terminology::value_set(&url).ok_or_else(|| {
+            let set = terminology.value_set(&url).ok_or_else(|| {
                 Problem::bad(format!("the value set '{}' is not loaded on this server", excerpt(&url)))
             })?;
             return Ok(set.iter().map(|(system, code)| exact((system, code))).collect::<Vec<_>>());
@@ -143,9 +149,9 @@ pub(super) fn concepts(param: &SearchParam, modifier: &str, value: &str) -> Resu
         };
         let (system, code) = (unescape(system)?, unescape(code)?);
         let codes = if modifier == "below" {
-            terminology::descendants(&system, &code)
+            terminology.descendants(&system, &code)
         } else {
-            terminology::ancestors(&system, &code)
+            terminology.ancestors(&system, &code)
         };
         let codes = codes.ok_or_else(|| {
             Problem::bad(format!("the code system '{}' is not loaded on this server", excerpt(&system)))

@@ -66,7 +66,6 @@ pub struct Target {
 }
 
 /// Base R4, the profiles and the terminology, ready for any number of resources.
-#[derive(Debug)]
 pub struct Validator {
     definitions: &'static Definitions,
     base: Base,

@@ -10,11 +10,13 @@ use plumbline::app::App;
 use plumbline::cli::export::{self, Compress, ExportArgs};
 use plumbline::cli::import::{self, ImportArgs};
 use plumbline::config::{References, Settings};
+use plumbline::fhir::terminology::Terminology;
 use plumbline::fhir::types::ResourceType;
 use plumbline::ingest::{self, Counts, Options, Sources, Summary};
 use plumbline::store::conn::Conn;
 use plumbline::store::error::StoreError;
 use plumbline::store::{Store, include, progress, resources};
+use plumbline::validate::Validator;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -41,7 +43,9 @@ impl Directory {
         change(&mut settings);
         let store =
             Store::open(&settings.database_url(), plumbline::app::store_limits(&settings)).await.expect("store");
-        let app = App::new(store, settings, vec!["http://127.0.0.1:8080/fhir".into()]).await.expect("app");
+        let terminology = Arc::new(Terminology::with(Vec::new()).expect("terminology"));
+        let validator = Arc::new(Validator::new(terminology, &[]));
+        let app = App::new(store, settings, validator, vec!["http://127.0.0.1:8080/fhir".into()]).await.expect("app");
         Self { app, folder }
     }
 

@@ -1,0 +1,312 @@
+//! A code system: its concepts as a graph, and the filters of value sets over them.
+
+use std::collections::{HashMap, HashSet};
+
+use regex_lite::RegexBuilder;
+use serde_json::Value;
+
+use super::definition::{CodeSystem, ConceptDefinition, Filter, Property};
+
+/// Characters of a filter's pattern, and bytes of the program it becomes: a client may send one.
+const PATTERN_CHARS_MAX: usize = 1_000;
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// A code system with its hierarchy as a graph: in the v3 systems a code can have several parents.
+#[derive(Debug)]
+pub struct System {
+    pub url: String,
+    pub version: Option<String>,
+    pub name: Option<String>,
+    pub title: Option<String>,
+    /// Whether every code of the system is here; otherwise neither the whole of it nor a filter can be evaluated.
+    pub complete: bool,
+    /// False only where the system says so: then codes are the same in any case.
+    pub case_sensitive: bool,
+    /// The properties that the concepts state. The files leave out others: a filter on those has no answer.
+    properties: HashSet<String>,
+    concepts: Vec<Concept>,
+    index: HashMap<String, usize>,
+    /// For a system in which case does not count: lower case to the concept.
+    folded: HashMap<String, usize>,
+}
+
+/// One concept of a code system.
+#[derive(Debug)]
+pub struct Concept {
+    pub code: String,
+    pub display: Option<String>,
+    pub definition: Option<String>,
+    /// `CodeSystem.concept.designation` as it stands there.
+    pub designations: Vec<Value>,
+    pub properties: Vec<Property>,
+    parents: Vec<usize>,
+    children: Vec<usize>,
+}
+
+impl System {
+    pub(super) fn new(definition: CodeSystem) -> Self {
+        let mut system = Self {
+            url: definition.url,
+            version: definition.version,
+            name: definition.name,
+            title: definition.title,
+            complete: definition.content == "complete",
+            case_sensitive: definition.case_sensitive != Some(false),
+            properties: definition.property.into_iter().map(|property| property.code).collect(),
+            concepts: Vec::new(),
+            index: HashMap::new(),
+            folded: HashMap::new(),
+        };
+        // A hierarchy without a stated meaning is read as is-a, as everyone does; one that says it groups or divides
+        // carries no subsumption.
+        let subsumes = definition.hierarchy_meaning.is_none_or(|meaning| meaning == "is-a");
+        let mut links = Vec::new();
+        for concept in definition.concept {
+            system.add(concept, None, &mut links);
+        }
+        if subsumes {
+            system.link(&links);
+        }
+        if !system.case_sensitive {
+            system.folded =
+                system.concepts.iter().enumerate().map(|(at, concept)| (concept.code.to_lowercase(), at)).collect();
+        }
+        system
+    }
+
+    /// Takes a concept and the tree below it; `links` gathers (parent, code of the child).
+    fn add(&mut self, definition: ConceptDefinition, parent: Option<usize>, links: &mut Vec<(usize, String)>) {
+        let ConceptDefinition { code, display, definition, designation, property, concept } = definition;
+        let at = self.concepts.len();
+        for child in property.iter().filter(|property| property.code == "child") {
+            links.extend(child.text().map(|child| (at, child)));
+        }
+        links.extend(parent.map(|parent| (parent, code.clone())));
+        self.index.insert(code.clone(), at);
+        self.concepts.push(Concept {
+            code,
+            display,
+            definition,
+            designations: designation,
+            properties: property,
+            parents: Vec::new(),
+            children: Vec::new(),
+        });
+        for child in concept {
+            self.add(child, Some(at), links);
+        }
+    }
+
+    fn link(&mut self, links: &[(usize, String)]) {
+        for (parent, child) in links {
+            let Some(&child) = self.index.get(child) else { continue };
+            if let Some(concept) = self.concepts.get_mut(*parent) {
+                concept.children.push(child);
+            }
+            if let Some(concept) = self.concepts.get_mut(child) {
+                concept.parents.push(*parent);
+            }
+        }
+    }
+
+    /// The concept of a code; in a system in which case does not count, also of the code in another case.
+    pub fn get(&self, code: &str) -> Option<&Concept> {
+        let exact = self.index.get(code);
+        let at = if self.case_sensitive { exact } else { exact.or_else(|| self.folded.get(&code.to_lowercase())) };
+        self.concepts.get(*at?)
+    }
+
+    /// Every concept, in the order of the definition, each before those below it.
+    pub fn concepts(&self) -> &[Concept] {
+        &self.concepts
+    }
+
+    /// The codes right above a concept.
+    pub fn parents<'a>(&'a self, concept: &'a Concept) -> impl Iterator<Item = &'a Concept> {
+        concept.parents.iter().filter_map(|at| self.concepts.get(*at))
+    }
+
+    /// The codes right below a concept.
+    pub fn children<'a>(&'a self, concept: &'a Concept) -> impl Iterator<Item = &'a Concept> {
+        concept.children.iter().filter_map(|at| self.concepts.get(*at))
+    }
+
+    /// The code itself, then every code that it subsumes. An unknown code subsumes just itself.
+    pub(super) fn below(&self, code: &str) -> Vec<String> {
+        self.reach(code, |concept| &concept.children)
+    }
+
+    /// The code itself, then every code that subsumes it.
+    pub(super) fn above(&self, code: &str) -> Vec<String> {
+        self.reach(code, |concept| &concept.parents)
+    }
+
+    /// The code and everything that can be reached from it, each code once, whatever the graph looks like.
+    fn reach(&self, code: &str, next: impl Fn(&Concept) -> &[usize]) -> Vec<String> {
+        let mut reached = vec![code.to_owned()];
+        let mut seen: HashSet<usize> = self.index.get(code).copied().into_iter().collect();
+        let mut waiting: Vec<usize> = self.get(code).map(|concept| next(concept).to_vec()).unwrap_or_default();
+        while let Some(at) = waiting.pop() {
+            if let Some(concept) = self.concepts.get(at).filter(|_| seen.insert(at)) {
+                reached.push(concept.code.clone());
+                waiting.extend(next(concept));
+            }
+        }
+        reached
+    }
+
+    /// The codes that pass a filter (R4 filter-operator); `None`: it cannot be answered from what is loaded.
+    pub(super) fn filter(&self, filter: &Filter) -> Option<HashSet<&str>> {
+        let Filter { property, op, value } = filter;
+        let is_code = matches!(property.as_str(), "concept" | "code");
+        if is_code && matches!(op.as_str(), "is-a" | "descendent-of" | "is-not-a") {
+            let reached: HashSet<String> = self.below(value).into_iter().collect();
+            let passes = |code: &str| match op.as_str() {
+                "is-a" => reached.contains(code),
+                "descendent-of" => code != value && reached.contains(code),
+                _ => !reached.contains(code),
+            };
+            return Some(self.codes().filter(|code| passes(code)).collect());
+        }
+        if !is_code && !self.properties.contains(property) {
+            return None;
+        }
+        let listed: HashSet<&str> = value.split(',').map(str::trim).collect();
+        let pattern = if op == "regex" { Some(whole(value)?) } else { None };
+        let passes = |concept: &Concept| {
+            let mut values = concept.values(property);
+            match (op.as_str(), &pattern) {
+                ("=", _) => Some(values.any(|stated| stated == *value)),
+                ("in", _) => Some(values.any(|stated| listed.contains(stated.as_str()))),
+                ("not-in", _) => Some(!values.any(|stated| listed.contains(stated.as_str()))),
+                ("regex", Some(pattern)) => Some(values.any(|stated| pattern.is_match(&stated))),
+                ("exists", _) => match value.as_str() {
+                    "true" => Some(values.next().is_some()),
+                    "false" => Some(values.next().is_none()),
+                    _ => None,
+                },
+                _ => None,
+            }
+        };
+        let mut kept = HashSet::new();
+        for concept in &self.concepts {
+            if passes(concept)? {
+                kept.insert(concept.code.as_str());
+            }
+        }
+        Some(kept)
+    }
+
+    fn codes(&self) -> impl Iterator<Item = &str> {
+        self.concepts.iter().map(|concept| concept.code.as_str())
+    }
+}
+
+/// A pattern that a whole value must match. `None`: it is none, or too large.
+fn whole(pattern: &str) -> Option<regex_lite::Regex> {
+    if pattern.chars().count() > PATTERN_CHARS_MAX {
+        return None;
+    }
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES_MAX).build().ok()
+}
+
+impl Concept {
+    /// The values of a property, as a filter compares them.
+    fn values<'a>(&'a self, property: &'a str) -> impl Iterator<Item = String> + 'a {
+        let own = matches!(property, "concept" | "code").then(|| self.code.clone());
+        own.into_iter().chain(self.stated(property))
+    }
+
+    fn stated<'a>(&'a self, code: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.properties.iter().filter(move |property| property.code == code).filter_map(Property::text)
+    }
+
+    /// True for a code that only groups others and is not for use (R4 concept property `notSelectable`).
+    pub fn is_abstract(&self) -> bool {
+        self.stated("notSelectable").any(|value| value == "true")
+    }
+
+    /// True for a code that is no longer for use (R4 concept properties `inactive` and `status`).
+    pub fn is_inactive(&self) -> bool {
+        self.stated("inactive").any(|value| value == "true")
+            || self.stated("status").any(|value| matches!(value.as_str(), "retired" | "inactive"))
+    }
+
+    /// The display in a language, such as `de`, if there is one; else the display.
+    pub fn display_in(&self, language: Option<&str>) -> Option<&str> {
+        let designated = language.and_then(|language| {
+            self.designations
+                .iter()
+                .find(|it| it.get("language").and_then(Value::as_str) == Some(language))?
+                .get("value")?
+                .as_str()
+        });
+        designated.or(self.display.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    fn system(definition: Value) -> System {
+        System::new(CodeSystem::deserialize(definition).expect("a code system"))
+    }
+
+    #[test]
+    fn a_graph_with_a_second_parent_is_walked_once() {
+        let loop_of_three = system(json!({"url": "s", "content": "complete", "concept": [
+            {"code": "a", "concept": [{"code": "b"}]},
+            {"code": "c", "property": [{"code": "child", "valueCode": "b"}, {"code": "child", "valueCode": "a"}]}]}));
+        assert_eq!(loop_of_three.above("b"), ["b", "c", "a"]);
+        assert_eq!(loop_of_three.below("c"), ["c", "a", "b"]);
+        let groups = system(json!({"url": "g", "content": "complete", "hierarchyMeaning": "grouped-by",
+            "concept": [{"code": "g", "concept": [{"code": "h"}]}]}));
+        assert_eq!(groups.below("g"), ["g"], "groups do not subsume");
+    }
+
+    #[test]
+    fn every_operator_is_answered_or_refused() {
+        let system = system(
+            json!({"url": "s", "content": "complete", "property": [{"code": "kind"}, {"code": "rank"}], "concept": [
+            {"code": "a", "property": [{"code": "kind", "valueString": "x y"}], "concept": [{"code": "b"}]},
+            {"code": "c", "property": [{"code": "kind", "valueCoding": {"code": "z"}}, {"code": "rank", "valueInteger": 3}]}]}),
+        );
+        let check = |property: &str, op: &str, value: &str, expected: Option<&str>| {
+            let filter = Filter { property: property.into(), op: op.into(), value: value.into() };
+            let kept = system.filter(&filter).map(|kept| {
+                let mut kept: Vec<&str> = kept.into_iter().collect();
+                kept.sort_unstable();
+                kept.join(" ")
+            });
+            assert_eq!(kept.as_deref(), expected, "{property} {op} {value}");
+        };
+        check("concept", "is-a", "a", Some("a b"));
+        check("concept", "descendent-of", "a", Some("b"));
+        check("code", "is-not-a", "a", Some("c"));
+        check("concept", "in", "a, c", Some("a c"));
+        check("concept", "not-in", "a,c", Some("b"));
+        check("kind", "=", "x y", Some("a"));
+        check("kind", "=", "z", Some("c"));
+        check("rank", "=", "3", Some("c"));
+        check("kind", "exists", "false", Some("b"));
+        check("kind", "exists", "maybe", None);
+        check("code", "regex", "[ab]", Some("a b"));
+        check("code", "regex", "[", None);
+        check("kind", "regex", "x", Some(""));
+        check("colour", "=", "red", None);
+        check("concept", "generalizes", "a", None);
+    }
+
+    #[test]
+    fn case_counts_unless_the_system_says_otherwise() {
+        let concept = json!([{"code": "Ab", "display": "A"}]);
+        let exact = system(json!({"url": "s", "content": "complete", "concept": concept}));
+        let loose = system(json!({"url": "s", "content": "complete", "caseSensitive": false, "concept": concept}));
+        assert!(exact.get("AB").is_none());
+        assert_eq!(loose.get("AB").map(|concept| concept.code.as_str()), Some("Ab"));
+    }
+}
