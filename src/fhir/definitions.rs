@@ -200,6 +200,8 @@ pub struct Binding {
     pub strength: Strength,
     /// Canonical URL, perhaps with a version.
     pub value_set: &'static str,
+    /// The value set that a code is never outside of, however weak the binding (elementdefinition-maxValueSet).
+    pub max: Option<&'static str>,
 }
 
 /// How binding a binding is (R4 terminologies.html#strength); the weaker two ask for nothing.

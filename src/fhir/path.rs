@@ -16,6 +16,7 @@ mod pattern;
 mod temporal;
 mod types;
 
+use std::cmp::Ordering;
 use std::error::Error;
 use std::fmt;
 
@@ -83,11 +84,23 @@ impl Path {
     }
 
     /// Evaluates a constraint: true only when the result is a single true, or a single element that is no boolean
-    /// (FHIRPath 2.0 section 4.5).
+    /// (FHIRPath 2.0 section 4.5). A constraint `A implies B` holds where A is not true, even if A is empty: it speaks of
+    /// other elements then.
     pub fn holds<'a>(&self, focus: &Node<'a>, resource: &'a Value, root: &'a Value) -> Result<bool, EvalError> {
-        let found = eval::Scope::new(focus, resource, root).run(&self.expr)?;
-        Ok(eval::truth(found.as_slice())? == Some(true))
+        let scope = eval::Scope::new(focus, resource, root);
+        if let ast::Expr::Binary(ast::Operator::Implies, sides) = &self.expr
+            && eval::truth(scope.run(&sides.0)?.as_slice())? != Some(true)
+        {
+            return Ok(true);
+        }
+        Ok(eval::truth(scope.run(&self.expr)?.as_slice())? == Some(true))
     }
+}
+
+/// The order of two dates or times, each a `date`, `dateTime`, `instant` or `time`; `None` when one is none of these, or when
+/// their precision leaves the order open (FHIRPath 2.0 section 6.2).
+pub fn compare_times(left: &str, right: &str) -> Option<Ordering> {
+    temporal::Temporal::parse(left)?.compare(temporal::Temporal::parse(right)?)
 }
 
 /// How many more nodes some evaluations may yield together; at first, as many as a single one may.

@@ -116,7 +116,13 @@ impl Base {
 
 /// The binding of an element, if it asks for anything; each value set is bound once.
 fn binding(element: &Element, bindings: &mut HashMap<&'static str, Arc<Binding>>) -> Option<Arc<Binding>> {
-    let found = element.binding.filter(|it| matches!(it.strength, Strength::Required | Strength::Extensible))?;
+    let found = element.binding?;
+    if let Some(max) = found.max {
+        return Some(Arc::clone(bindings.entry(max).or_insert_with(|| Arc::new(Binding::max(max)))));
+    }
+    if matches!(found.strength, Strength::Preferred | Strength::Example) {
+        return None;
+    }
     let make = || Arc::new(Binding::new(found.strength, found.value_set));
     // A set that is required here and extensible there is two bindings.
     match bindings.get(found.value_set) {

@@ -14,33 +14,47 @@ const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net/StructureDe
 /// The code that makes an Organization a Network.
 pub const NETWORK_TYPE: (&str, &str) = ("http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/OrgTypeCS", "ntwk");
 
+/// What `meta.profile` says.
+#[derive(Default)]
+struct Claims {
+    /// The profiles that are loaded and of the resource's type.
+    profiles: Vec<ProfileId>,
+    /// One of these, or the definition of the type, was claimed.
+    any: bool,
+}
+
 impl Validator {
     /// The profiles that a resource is held to; `note` hears of claims that cannot be met or looked into.
     pub fn held(&self, resource: &Value, enforce: Enforce, note: impl FnMut(Issue)) -> Vec<ProfileId> {
         if enforce == Enforce::Off {
             return Vec::new();
         }
-        let claimed = self.claimed(resource, note);
-        if enforce == Enforce::Base || !claimed.is_empty() {
-            return claimed;
+        let claims = self.claims(resource, note);
+        if enforce == Enforce::Base || claims.any {
+            return claims.profiles;
         }
         self.plan_net(resource).into_iter().collect()
     }
 
     /// The loaded profiles that `meta.profile` claims.
-    pub(super) fn claimed(&self, resource: &Value, mut note: impl FnMut(Issue)) -> Vec<ProfileId> {
+    pub(super) fn claimed(&self, resource: &Value, note: impl FnMut(Issue)) -> Vec<ProfileId> {
+        self.claims(resource, note).profiles
+    }
+
+    fn claims(&self, resource: &Value, mut note: impl FnMut(Issue)) -> Claims {
         let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
         let claims = resource.get("meta").and_then(|meta| meta.get("profile")).and_then(Value::as_array);
-        let mut claimed = Vec::new();
+        let mut found = Claims::default();
         for (index, claim) in claims.into_iter().flatten().enumerate() {
             let Some(claim) = claim.as_str() else { continue };
             let (url, version) = claim.split_once('|').map_or((claim, None), |(url, version)| (url, Some(version)));
             let at = || format!("{type_name}.meta.profile[{index}]");
-            // The definition of a type itself says nothing that does not hold anyway.
+            // To claim the definition of the type itself is to claim base R4, which holds anyway.
             if let Some(base) = url.strip_prefix(STRUCTURES)
                 && self.definitions.type_named(base).is_some()
                 && [type_name, "DomainResource", "Resource"].contains(&base)
             {
+                found.any = true;
                 continue;
             }
             let Some((id, profile)) = self.profiles.find(url) else {
@@ -60,11 +74,12 @@ impl Validator {
                     format!("Version {} of {url} is not loaded; version {loaded} is checked instead", excerpt(claimed));
                 note(Issue::warning(IssueCode::NotSupported, sentence).at(at()));
             }
-            if !claimed.contains(&id) {
-                claimed.push(id);
+            found.any = true;
+            if !found.profiles.contains(&id) {
+                found.profiles.push(id);
             }
         }
-        claimed
+        found
     }
 
     /// The Plan-Net profile of a directory resource.

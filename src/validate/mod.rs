@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::fhir::definitions::{Definitions, definitions};
-use crate::fhir::outcome::Issue;
+use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::terminology::Terminology;
 use base::Base;
 pub use choose::NETWORK_TYPE;
@@ -118,7 +118,16 @@ impl Validator {
         let mut walk = Walk::new(self, enforce, in_full, resource);
         let mut notes = Vec::new();
         let mut held = self.held(resource, enforce, |issue| notes.push(issue));
-        held.extend(nominated.iter().filter(|id| !held.contains(id)).copied().collect::<Vec<_>>());
+        for id in nominated {
+            let Some(profile) = self.profiles.get(*id) else { continue };
+            let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");
+            if *profile.type_name != *type_name {
+                let sentence = format!("{} is a profile of {}", profile.url, profile.type_name);
+                notes.push(Issue::error(IssueCode::Value, sentence).at(type_name));
+            } else if !held.contains(id) {
+                held.push(*id);
+            }
+        }
         walk.run(&held);
         let Walk { mut issues, targets, .. } = walk;
         if in_full {
@@ -135,7 +144,7 @@ impl Validator {
         problems
             .map(|(url, problem)| {
                 let sentence = format!("Not checked: {problem}");
-                Issue::information(crate::fhir::outcome::IssueCode::Informational, sentence).rule(&**url)
+                Issue::information(IssueCode::Informational, sentence).rule(&**url)
             })
             .collect()
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::base::{Base, STRUCTURES};
 use super::compile::Compiler;
 use super::definition::{Context, Definition, DefinitionError};
-use super::shape::{Binding, ProfileId, Shape};
+use super::shape::{Binding, Membership, ProfileId, Shape};
 use crate::fhir::definitions::{Definitions, NodeId, Strength};
 
 pub use embedded::PROFILES;
@@ -36,6 +36,13 @@ pub struct Profile {
 impl Profile {
     pub fn is_extension(&self) -> bool {
         &*self.type_name == "Extension"
+    }
+
+    /// The names of the parts of a complex extension.
+    pub fn parts(&self) -> Vec<&str> {
+        let slicings = self.shape.children.iter().filter_map(|(_, child)| child.slicing.as_ref());
+        let tests = slicings.flat_map(|slicing| &slicing.slices).flat_map(|slice| &slice.tests);
+        tests.filter_map(|test| if let Membership::Url(url) = test { Some(&**url) } else { None }).collect()
     }
 }
 

@@ -94,12 +94,19 @@ pub struct Binding {
     pub strength: Strength,
     /// Canonical URL, perhaps with a version.
     pub value_set: Box<str>,
+    /// Only what is coded has to be in the set: text alone will do.
+    pub allows_text: bool,
     codes: OnceLock<Option<Arc<CodeSet>>>,
 }
 
 impl Binding {
     pub fn new(strength: Strength, value_set: &str) -> Self {
-        Self { strength, value_set: value_set.into(), codes: OnceLock::new() }
+        Self { strength, value_set: value_set.into(), allows_text: false, codes: OnceLock::new() }
+    }
+
+    /// The set that the codes of a weaker binding must not leave.
+    pub fn max(value_set: &str) -> Self {
+        Self { allows_text: true, ..Self::new(Strength::Required, value_set) }
     }
 
     /// The codes, expanded when they are first asked for; `None` when the value set is not here in full.

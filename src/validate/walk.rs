@@ -131,7 +131,10 @@ impl<'a> Walk<'a> {
         let is_same = |other: &Issue| {
             other.expression == issue.expression
                 && other.code == issue.code
-                && (other.diagnostics == issue.diagnostics || (other.rule == issue.rule && issue.rule.is_some()))
+                && match issue.code {
+                    IssueCode::Invariant => other.rule == issue.rule,
+                    _ => other.diagnostics == issue.diagnostics,
+                }
         };
         if !self.issues.iter().rev().take(32).any(is_same) {
             self.issues.push(issue);

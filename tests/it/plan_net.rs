@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Server, on_both};
 
 /// The package, or `None` with a note when this machine has none.
-fn package() -> Option<PathBuf> {
+pub fn package() -> Option<PathBuf> {
     let package = std::env::var_os("PLAN_NET_PACKAGE").map(PathBuf::from);
     if package.is_none() {
         eprintln!(

@@ -65,11 +65,25 @@ struct ElementDefinition<'a> {
 struct BindingText<'a> {
     strength: &'a str,
     value_set: Option<&'a str>,
+    #[serde(borrow, default)]
+    extension: Vec<BindingExtension<'a>>,
 }
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BindingExtension<'a> {
+    url: &'a str,
+    value_canonical: Option<&'a str>,
+}
+
+/// The value set that codes of a weaker binding must not leave.
+const MAX_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
 
 impl BindingText<'static> {
     fn binding(&self) -> Option<Binding> {
-        Some(Binding { strength: Strength::from_code(self.strength)?, value_set: self.value_set? })
+        let max = self.extension.iter().find(|extension| extension.url == MAX_VALUE_SET);
+        let max = max.and_then(|extension| extension.value_canonical);
+        Some(Binding { strength: Strength::from_code(self.strength)?, value_set: self.value_set?, max })
     }
 }
 

@@ -38,6 +38,9 @@ impl<'a> Walk<'a> {
             let sentence = format_args!("The code is not checked: {} is not loaded in full", binding.value_set);
             return self.unchecked(path, sentence);
         };
+        if binding.allows_text && property.type_code == "CodeableConcept" && value.get("coding").is_none() {
+            return;
+        }
         let Some(problem) = problem(value, property.type_code, codes) else { return };
         let set = &binding.value_set;
         let issue = match binding.strength {

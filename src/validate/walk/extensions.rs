@@ -24,9 +24,11 @@ impl<'a> Walk<'a> {
         }
         let Some(url) = item.get("url").and_then(Value::as_str) else { return };
         // The parts of an extension have names, which only it can explain.
-        let is_part = matches!(holder, Holder::Object { node, .. } if node.path == "Extension") && !url.contains(':');
-        if is_part {
-            return;
+        if let Holder::Object { node, object } = holder
+            && node.path == "Extension"
+            && !url.contains(':')
+        {
+            return self.part(url, object, path);
         }
         let is_modifier = element == "modifierExtension";
         let found = self.validator.profiles.find(url).filter(|(_, profile)| profile.is_extension());
@@ -53,6 +55,19 @@ impl<'a> Walk<'a> {
             self.report(|| Issue::error(IssueCode::Extension, sentence).rule(&*profile.url), path);
         }
         lay(on, &profile.shape);
+    }
+
+    /// A part of a complex extension, which must be one of those that its definition names.
+    fn part(&mut self, url: &str, whole: &Map<String, Value>, path: &Path<'_>) {
+        let whole = whole.get("url").and_then(Value::as_str).and_then(|url| self.validator.profiles.find(url));
+        let Some((_, profile)) = whole.filter(|(_, profile)| profile.is_extension()) else { return };
+        let parts = profile.parts();
+        // Of one without parts, the shape says that it must have none.
+        if !parts.is_empty() && !parts.contains(&url) {
+            let (name, parts) = (short(&profile.url), parts.join(", "));
+            let sentence = format!("{name} has no part '{}', only {parts}", excerpt(url));
+            self.report(|| Issue::error(IssueCode::Extension, sentence).rule(&*profile.url), path);
+        }
     }
 
     /// A value or extensions, not both (ext-1). The url is required as any element is.

@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Format(&'static str),
     /// Markup that a narrative must not have.
     Xhtml(&'static str),
+    /// A narrative without text or picture.
+    Blank,
 }
 
 /// Checks a JSON value against a primitive type: its JSON type, then its format.
@@ -62,7 +64,11 @@ fn text_format(primitive: Primitive, text: &str) -> Result<(), Fault> {
         Primitive::Code => format(is_code(bytes), "a code: no white space but single spaces inside"),
         Primitive::Base64Binary => format(is_base64(bytes), "base64"),
         Primitive::Uri | Primitive::Url | Primitive::Canonical => format(is_uri(bytes), "a URI: no white space"),
-        Primitive::Xhtml => plain_text(text).and_then(|()| xhtml::check(text).map_err(Fault::Xhtml)),
+        Primitive::Xhtml => {
+            plain_text(text)?;
+            xhtml::check(text).map_err(Fault::Xhtml)?;
+            if xhtml::is_blank(text) { Err(Fault::Blank) } else { Ok(()) }
+        }
         _ => plain_text(text),
     }
 }
@@ -315,6 +321,10 @@ mod tests {
         check_all("base64Binary", true, &["\"YWJj\"", "YWI=", "YQ==", "YWJj\nYWI="]);
         check_all("base64Binary", false, &["YWJ", "Y===", "YQ==YWJj", "YW!j", " ", "===="]);
         check_all("xhtml", true, &["<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>a</p></div>"]);
-        check_all("xhtml", false, &["<p>a</p>", "a", "<div>\u{1}</div>"]);
+        check_all(
+            "xhtml",
+            false,
+            &["<p>a</p>", "a", "<div>a</div>", "<div xmlns=\"http://www.w3.org/1999/xhtml\">\u{1}</div>"],
+        );
     }
 }

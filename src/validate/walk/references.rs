@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
                 self.target_profile(here, literal, &fitting, shape, path);
             }
         }
-        let stated = text("type").filter(|stated| *stated != type_name && found.is_some());
+        let stated = text("type").filter(|stated| *stated != type_name);
         if let Some(stated) = stated {
             let sentence = format_args!("The reference is to a {type_name}, but its type says {}", excerpt(stated));
             self.fault(IssueCode::Value, path, sentence);

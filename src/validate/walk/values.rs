@@ -221,8 +221,12 @@ impl<'a> Walk<'a> {
                 self.fault(IssueCode::Value, path, "Control characters other than tab, CR and LF are not allowed");
             }
             Fault::Xhtml(fault) => {
-                let issue = || Issue::error(IssueCode::Value, format!("Not a safe narrative: {fault}")).rule("txt-1");
-                self.report(issue, path);
+                let sentence = || format!("Not a safe narrative: {fault}");
+                self.report(|| Issue::error(IssueCode::Invariant, sentence()).rule("txt-1"), path);
+            }
+            Fault::Blank => {
+                let sentence = "A narrative must have something to read";
+                self.report(|| Issue::error(IssueCode::Invariant, sentence).rule("txt-2"), path);
             }
             Fault::Format(expected) => {
                 let text = value.as_str().map_or_else(|| excerpt(&value.to_string()), excerpt);

@@ -45,12 +45,34 @@ const SCRIPT_SCHEMES: &[&str] = &["javascript", "vbscript"];
 /// Elements may be nested this deep: far more than a narrative needs, far less than a browser survives.
 const MAX_DEPTH: usize = 256;
 
+/// How the div says that it is XHTML.
+const NAMESPACES: [&str; 2] = [" xmlns=\"http://www.w3.org/1999/xhtml\"", " xmlns='http://www.w3.org/1999/xhtml'"];
+
+/// True when there is neither text nor a picture in markup that passed [`check`] (txt-2).
+pub(super) fn is_blank(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((characters, markup)) = rest.split_once('<') {
+        if !characters.trim().is_empty() || markup.starts_with("img") {
+            return false;
+        }
+        rest = match markup.strip_prefix("!--") {
+            Some(comment) => comment.split_once("-->").map_or("", |(_, rest)| rest),
+            None => markup.split_once('>').map_or("", |(_, rest)| rest),
+        };
+    }
+    true
+}
+
 /// Checks a narrative's `div`, or says what must not be in it. Linear in the length of the text.
 pub(super) fn check(text: &str) -> Result<(), &'static str> {
     let mut open: Vec<&str> = Vec::with_capacity(16);
     let mut rest = text.trim_ascii();
     if !rest.starts_with("<div") {
         return Err("it must start with <div");
+    }
+    let first_tag = rest.split('>').next().unwrap_or_default();
+    if !NAMESPACES.iter().any(|namespace| first_tag.contains(namespace)) {
+        return Err("its div must have xmlns=\"http://www.w3.org/1999/xhtml\"");
     }
     loop {
         let (characters, markup) = rest.find('<').map_or((rest, ""), |at| rest.split_at(at));
@@ -196,17 +218,21 @@ fn name(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, is_blank};
+
+    fn div(body: &str) -> String {
+        format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{body}</div>")
+    }
 
     #[track_caller]
     fn accepts(body: &str) {
-        assert_eq!(check(&format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{body}</div>")), Ok(()), "{body}");
+        assert_eq!(check(&div(body)), Ok(()), "{body}");
     }
 
     #[track_caller]
     fn refuses(text: &str) {
         assert!(check(text).is_err(), "{text}");
-        assert!(check(&format!("<div>{text}</div>")).is_err(), "in a div: {text}");
+        assert!(check(&div(text)).is_err(), "in a div: {text}");
     }
 
     #[test]
@@ -217,8 +243,17 @@ mod tests {
         accepts("<table><tr><td colspan=\"2\" style=\"color: red\">é</td></tr></table><img src=\"#logo\" alt=\"\"/>");
         accepts("<a href=\"http://example.org?a=1&amp;b=2\">x</a><!-- a comment with - and <p> -->");
         accepts("<a title=\"the one: script\">x</a><div><div>nested</div></div>");
-        assert_eq!(check("  <div>a</div>\n"), Ok(()));
-        assert_eq!(check("<div/>"), Ok(()));
+        assert_eq!(check(&format!("  {}\n", div("a"))), Ok(()));
+        assert_eq!(check("<div xmlns='http://www.w3.org/1999/xhtml'/>"), Ok(()));
+    }
+
+    #[test]
+    fn blank_narratives_are_told_apart() {
+        let check = |body: &str, expected| assert_eq!(is_blank(&div(body)), expected, "{body}");
+        check("", true);
+        check(" <p>\n</p><!-- > a --><br/>", true);
+        check("<p> a</p>", false);
+        check("<p><img src=\"#a\" alt=\"a\"/></p>", false);
     }
 
     #[test]
