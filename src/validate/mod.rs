@@ -7,6 +7,7 @@ mod base;
 mod choose;
 mod compile;
 mod definition;
+pub mod facts;
 mod native;
 pub mod profiles;
 mod shape;
@@ -23,7 +24,7 @@ use crate::fhir::terminology::Terminology;
 use base::Base;
 pub use choose::NETWORK_TYPE;
 use profiles::{PROFILES, Profiles};
-pub use shape::ProfileId;
+pub use shape::{DiscriminatorKind, ProfileId};
 use walk::Walk;
 
 /// How much is asked of a resource.
