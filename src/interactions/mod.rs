@@ -15,6 +15,7 @@ pub mod patch;
 pub mod read;
 pub mod rewrite;
 pub mod search;
+mod targets;
 pub mod transaction;
 pub mod update;
 pub mod write;

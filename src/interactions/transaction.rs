@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
-use crate::fhir::outcome::IssueCode;
+use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource;
 use crate::fhir::types::ResourceType;
 use crate::search::parse::Handling;
@@ -193,6 +193,9 @@ fn relative_part(full_url: &str) -> Option<&str> {
         .flatten()
 }
 
+/// The most issues that a refused transaction is answered with.
+const ISSUES_MAX: usize = 1000;
+
 /// All writes of a transaction, and the entries they come from.
 #[derive(Default)]
 struct Writes {
@@ -219,28 +222,36 @@ impl Writes {
 }
 
 /// The writes of all steps but the patches, for which one has to know what is stored.
+///
+/// # Errors
+/// The first refusal; for resources that are not valid, one with the issues of them all.
 fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
     let mut writes = Writes::default();
+    let mut invalid = Vec::new();
     for (n, step) in steps.iter().enumerate() {
         match step {
             Step::Store { target, body, expected, is_create } => {
                 let prepared = write::prepare(app, target.resource_type, Arc::clone(body));
-                let prepared = prepared.map_err(|error| within(error, n))?;
-                writes.add(
-                    n,
-                    Put {
-                        target: target.clone(),
-                        resource: Some(prepared),
-                        expected: *expected,
-                        is_create: *is_create,
-                    },
-                );
+                match prepared.map_err(|error| within(error, n)) {
+                    Ok(resource) => {
+                        let (target, expected, is_create) = (target.clone(), *expected, *is_create);
+                        writes.add(n, Put { target, resource: Some(resource), expected, is_create });
+                    }
+                    Err(error) if error.kind == Kind::Invalid => invalid.extend(error.issues),
+                    Err(error) => return Err(error),
+                }
+                if invalid.len() > ISSUES_MAX {
+                    invalid.truncate(ISSUES_MAX);
+                    let sentence = "There are more issues than are listed here";
+                    invalid.push(Issue::error(IssueCode::TooCostly, sentence).at("Bundle"));
+                    break;
+                }
             }
             Step::Delete(deletions) => deletions.iter().for_each(|put| writes.add(n, put.clone())),
             Step::Found(_) | Step::Patch { .. } | Step::Get(_) => {}
         }
     }
-    Ok(writes)
+    if invalid.is_empty() { Ok(writes) } else { Err(FhirError::with_issues(Kind::Invalid, invalid)) }
 }
 
 async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {

@@ -21,9 +21,10 @@ use crate::search::value::{IndexEntries, Target};
 use crate::store::change::{self, Change, Kind as ChangeKind};
 use crate::store::conn::Conn;
 use crate::store::resources::{self, Current};
-use crate::validate::Verdict;
+use crate::validate::{self, Verdict};
 
 use super::expected::Expected;
+use super::targets;
 
 /// Referrers that are named when a delete is refused.
 const REFERRERS_SHOWN: i64 = 5;
@@ -34,6 +35,8 @@ pub struct Prepared {
     pub body: Arc<Value>,
     pub text: Unstamped,
     pub entries: IndexEntries,
+    /// What it refers to and the store has to be asked about.
+    pub targets: Vec<validate::Target>,
 }
 
 /// One write to one resource whose id is known.
@@ -74,7 +77,7 @@ pub struct Written {
 /// Checks a resource and finds its index entries.
 ///
 /// # Errors
-/// 400 when `resourceType` is not `resource_type`; 422 with every issue that its structure has.
+/// 400 when `resourceType` is not `resource_type`; 422 with everything that is wrong with it.
 pub fn prepare(
     app: &App,
     resource_type: ResourceType,
@@ -92,7 +95,7 @@ pub fn prepare(
             .at("resourceType"),
         ));
     }
-    let Verdict { mut issues, .. } = app.validator.errors(&body, app.settings.validation.enforce);
+    let Verdict { mut issues, mut targets } = app.validator.errors(&body, app.settings.validation.enforce);
     if subset::is_subset(&body) {
         let sentence = "The resource is tagged SUBSETTED: it is only a part, and would take the place of the whole.";
         issues.push(Issue::error(IssueCode::BusinessRule, sentence).at("meta.tag"));
@@ -102,7 +105,8 @@ pub fn prepare(
     }
     let entries = app.extractor().entries(resource_type, &body);
     let text = Unstamped::new(&body);
-    Ok(Arc::new(Prepared { body, text, entries }))
+    targets.retain(|target| app.validator.is_ambiguous(&target.profiles));
+    Ok(Arc::new(Prepared { body, text, entries, targets }))
 }
 
 /// Stores `puts` in one transaction.
@@ -131,10 +135,12 @@ pub(super) fn nothing_written() -> FhirError {
 /// Stores `puts` in the transaction at hand, in order; a resource may come more than once.
 ///
 /// # Errors
-/// 412 when something else is stored than the client expects; 409 when a delete would leave references dangling, 422 when a write has
-/// dangling ones (setting `store.references`).
+/// 412 when something else is stored than the client expects; 409 when a delete would leave references dangling, 422 when a
+/// write has dangling ones (setting `store.references`), or refers to what is not of the kind that its profile asks for.
 pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
-    put_each(app, conn, puts, app.settings.store.references).await
+    let written = put_each(app, conn, puts, app.settings.store.references).await?;
+    targets::check(app, conn, puts).await?;
+    Ok(written)
 }
 
 /// The same for what is taken back again: a trial, whose references may dangle.

@@ -98,10 +98,13 @@ impl Validator {
         kinds.iter().any(|kind| profiles.contains(kind))
     }
 
-    /// True when a target of the type could be of another kind than its type says, so that it has to be looked at.
+    /// True for profiles that tell apart what is of one type: those of Plan-Net that only a network, or only another
+    /// organization, is meant by. The type of a target alone does not say which it is.
     pub fn is_ambiguous(&self, profiles: &[ProfileId]) -> bool {
-        let name = |id: &ProfileId| self.profiles.get(*id).map(|profile| &*profile.type_name);
-        profiles.iter().any(|id| name(id) == Some("Organization"))
+        let is = |id: &ProfileId, name: &str| {
+            self.profiles.get(*id).and_then(|profile| profile.url.strip_prefix(PLAN_NET)) == Some(name)
+        };
+        matches!(profiles, [id] if is(id, "Network") || is(id, "Organization"))
     }
 }
 

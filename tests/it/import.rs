@@ -16,7 +16,7 @@ use plumbline::ingest::{self, Counts, Options, Sources, Summary};
 use plumbline::store::conn::Conn;
 use plumbline::store::error::StoreError;
 use plumbline::store::{Store, include, progress, resources};
-use plumbline::validate::Validator;
+use plumbline::validate::{Enforce, Validator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,6 +40,7 @@ impl Directory {
         let mut settings = Settings::load(None).expect("settings");
         settings.data = folder.path().join("data");
         settings.database_url = None;
+        settings.validation.enforce = Enforce::Base;
         change(&mut settings);
         let store =
             Store::open(&settings.database_url(), plumbline::app::store_limits(&settings)).await.expect("store");

@@ -10,14 +10,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("search", &["fhir"]),
     ("validate", &["fhir"]),
     ("store", &["fhir", "search"]),
-    ("config", &[]),
-    ("app", &["fhir", "config", "search", "store"]),
+    ("config", &["validate"]),
+    ("app", &["fhir", "config", "search", "validate", "store"]),
     ("interactions", &["fhir", "config", "search", "validate", "store", "app"]),
     ("http", &["fhir", "search", "store", "app", "interactions"]),
     ("demo", &[]),
     ("ingest", &["fhir", "config", "search", "store", "app", "interactions"]),
     ("export", &["fhir", "search", "store", "app"]),
-    ("cli", &["fhir", "config", "search", "store", "app", "interactions", "http", "demo", "ingest", "export"]),
+    (
+        "cli",
+        &["fhir", "config", "search", "validate", "store", "app", "interactions", "http", "demo", "ingest", "export"],
+    ),
 ];
 
 /// Crates that belong to one module.

@@ -466,7 +466,7 @@ fn odd_but_legal_bodies_are_taken() {
             "20 levels of extensions",
             JSON,
             organization(&format!(
-                "\"extension\":[{}]",
+                "\"name\":\"x\",\"extension\":[{}]",
                 nested("{\"url\":\"u\",\"extension\":[", "{\"url\":\"u\",\"valueCode\":\"x\"}", "]}", 20)
             )),
         ),

@@ -178,7 +178,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn the_server_finds_what_a_naive_reading_of_the_rules_finds() {
-    let server = Server::sqlite(&[]);
+    let server = Server::sqlite(&crate::search::UNHELD);
     let strategy =
         (prop::collection::vec(model(), 1..12), prop::collection::vec(prop::collection::vec(ask(), 1..4), 12));
     let config = Config { cases: 40, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };

@@ -12,6 +12,8 @@ fn plan(id: &str, size: u32, cost: &str, currency: &str) -> Value {
 }
 
 on_both! {
+    with (crate::search::UNHELD);
+
     fn a_number_is_as_precise_as_it_is_written(server) {
         load(server, &[
             plan("p94", 94, "1", "USD"), plan("p95", 95, "1", "USD"), plan("p99", 99, "1", "USD"), plan("p100", 100, "1", "USD"),

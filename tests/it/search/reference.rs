@@ -6,6 +6,8 @@ use super::{check, delete, load, organization, refuse, resource};
 use crate::harness::on_both;
 
 on_both! {
+    with (crate::search::UNHELD);
+
     fn a_reference_is_found_by_id_by_name_and_by_url_however_it_is_stored(server) {
         let base = server.base.clone();
         let at = |id: &str, reference: &str| resource("Location", id, json!({"managingOrganization": {"reference": reference}}));

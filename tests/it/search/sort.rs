@@ -17,6 +17,8 @@ fn role(id: &str, start: Option<&str>, end: Option<&str>) -> Value {
 }
 
 on_both! {
+    with (crate::search::UNHELD);
+
     fn strings_are_sorted_without_regard_to_case_and_missing_values_come_last(server) {
         load(server, &[
             organization("none", json!({"active": true})), organization("b", json!({"name": "bolt"})), organization("c", json!({"name": "Cog"})),

@@ -6,6 +6,8 @@ use super::{check, load, organization, refuse, resource};
 use crate::harness::on_both;
 
 on_both! {
+    with (crate::search::UNHELD);
+
     fn a_string_is_found_by_its_beginning_whatever_its_case_and_accents(server) {
         load(server, &[
             organization("eve", json!({"name": "Eve"})),

@@ -8,6 +8,8 @@ use crate::harness::on_both;
 const ISSUES: &str = "http://hl7.org/fhir/issue-type";
 
 on_both! {
+    with (crate::search::UNHELD);
+
     fn a_code_is_found_alone_with_its_system_without_one_and_by_its_system(server) {
         let typed = |id: &str, coding: serde_json::Value| organization(id, json!({"type": [{"coding": [coding]}]}));
         load(server, &[
