@@ -8,6 +8,7 @@ mod code_set;
 mod definition;
 mod expand;
 mod grammar;
+pub mod nucc;
 mod system;
 #[cfg(test)]
 mod tests;
