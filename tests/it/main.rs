@@ -19,3 +19,4 @@ mod rest;
 mod robustness;
 mod search;
 mod smoke;
+mod terminology;
