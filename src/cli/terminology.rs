@@ -21,7 +21,8 @@ const FAULTS_TOLD: usize = 20;
 ///
 /// The code systems and value sets of FHIR R4 and of Plan-Net are built in. What is licensed is not: you load it from the
 /// publisher's file. It is kept in the folder `terminology` of the data folder, and a running server takes it at its next
-/// start. Any CodeSystem, ValueSet or Bundle of them that is put there as a .json file is read as well.
+/// start. Any CodeSystem, ValueSet or Bundle of them that is put there as a .json file is read as well. Servers that share a
+/// database each read their own data folder.
 #[derive(Debug, Args)]
 pub struct TerminologyArgs {
     #[command(subcommand)]

@@ -79,7 +79,10 @@ on_both! {
         refused(&server.post("ValueSet/$expand", &missing), 422, "not-supported", "urn:nobody is not loaded");
         refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": 1}})), 422, "invalid", "cannot be read");
         let many: Vec<Value> = (0..200).map(|_| json!({"system": ROLE})).collect();
-        refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": many}})), 422, "too-costly", "at most");
+        let filters: Vec<Value> = (0..200).map(|_| json!({"property": "code", "op": "regex", "value": "(a*)*"})).collect();
+        for include in [json!(many), json!([{"system": ROLE, "filter": filters}])] {
+            refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": include}})), 422, "too-costly", "at most");
+        }
     }
 
     fn a_code_is_validated(server) {

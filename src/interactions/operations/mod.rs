@@ -17,7 +17,7 @@ use crate::fhir::terminology::{Terminology, Unexpandable, ValueSet, nucc, unvers
 pub use arguments::Sent;
 use arguments::{Arguments, Declared, Shape};
 
-/// Include and exclude elements of a value set that a client sends.
+/// Include and exclude elements of a value set that a client sends, with their filters and value sets.
 const COMPONENTS_MAX: usize = 100;
 
 /// The parameters that name the value set.
@@ -51,8 +51,9 @@ fn subject(terminology: &Terminology, arguments: &mut Arguments) -> Result<Subje
         (None, Some(sent)) => {
             let set = ValueSet::read(sent).map_err(|error| invalid(&error.to_string()))?;
             if set.components() > COMPONENTS_MAX {
-                let sentence =
-                    format!("A value set that is sent has at most {COMPONENTS_MAX} include and exclude elements.");
+                let sentence = format!(
+                    "A value set that is sent has at most {COMPONENTS_MAX} include and exclude elements, filters and value sets."
+                );
                 return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::TooCostly).at("http.valueSet"));
             }
             Ok(Subject::Sent(Box::new(set)))
@@ -95,7 +96,7 @@ fn unexpandable(reason: &Unexpandable) -> FhirError {
         Unexpandable::Grammar(_) => IssueCode::TooCostly,
         _ => IssueCode::NotSupported,
     };
-    let reason = excerpt_each(&reason.to_string());
+    let reason = clipped(&reason.to_string());
     FhirError::new(Kind::Invalid, format!("The value set cannot be answered for in full: {reason}.{hint}")).code(code)
 }
 
@@ -109,7 +110,7 @@ fn how_to_load(system: &str) -> String {
 }
 
 /// A reason that may quote a client's text, at a length that leaves room for the hint.
-fn excerpt_each(reason: &str) -> String {
+fn clipped(reason: &str) -> String {
     reason.chars().take(400).collect()
 }
 
