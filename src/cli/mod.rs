@@ -57,7 +57,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Write the whole directory to NDJSON files
     Export(export::ExportArgs),
-    /// Load code systems, such as the NUCC's provider taxonomy, or list them
+    // What it does is said at its arguments, where there is room for more than a line.
     Terminology(terminology::TerminologyArgs),
     /// Print every setting with its default and its meaning
     Settings,

@@ -17,7 +17,7 @@ const NUCC_FILE: &str = "nucc.json";
 /// Faults of a file that are told one by one.
 const FAULTS_TOLD: usize = 20;
 
-/// Load code systems and value sets, or list them.
+/// Load code systems, such as the NUCC's provider taxonomy, or list what is there
 ///
 /// The code systems and value sets of FHIR R4 and of Plan-Net are built in. What is licensed is not: you load it from the
 /// publisher's file. It is kept in the folder `terminology` of the data folder, and a running server takes it at its next
@@ -36,7 +36,7 @@ enum Command {
         #[command(subcommand)]
         what: Load,
     },
-    /// List the code systems that are there
+    /// List the code systems that are there, and the value sets whose codes are not all known
     List,
 }
 
@@ -90,8 +90,8 @@ fn load_nucc(data: &Path, file: &Path) -> anyhow::Result<ExitCode> {
     replace(&path, &system.to_string()).with_context(|| format!("{} cannot be written", path.display()))?;
     let version =
         version.map_or_else(|| "its name tells no version".to_owned(), |version| format!("version {version}"));
-    println!("{codes} codes of {}, {version}, are in {}.", nucc::URL, path.display());
-    println!("A running server takes them at its next start.");
+    writeln!(io::stdout(), "{codes} codes of {}, {version}, are in {}.", nucc::URL, path.display())?;
+    writeln!(io::stdout(), "A running server takes them at its next start.")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,7 +137,14 @@ fn list(data: &Path) -> anyhow::Result<ExitCode> {
             from(&system.url)
         )?;
     }
-    writeln!(out, "{} code systems, {} value sets", systems.len(), terminology.value_sets())?;
+    let mut sets: Vec<&str> = terminology.value_sets().collect();
+    sets.sort_unstable();
+    writeln!(out, "{} code systems, {} value sets", systems.len(), sets.len())?;
+    for url in sets {
+        if let Err(reason) = terminology.try_code_set(url) {
+            writeln!(out, "not all codes known: {url}: {reason}")?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
