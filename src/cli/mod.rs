@@ -58,6 +58,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Write the whole directory to NDJSON files
     Export(export::ExportArgs),
+    // What it does is said at its arguments, where there is room for more than a line.
+    Terminology(terminology::TerminologyArgs),
     /// Print every setting with its default and its meaning
     Settings,
 }
@@ -106,6 +108,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             bail!("there is no database {}; --data names the folder it is in", settings.database_url())
         }
         Command::Export(args) => on_directory(settings, async |app| export::run(app, &args).await),
+        Command::Terminology(args) => terminology::run(&settings.data, &args),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
 }

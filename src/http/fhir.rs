@@ -26,7 +26,7 @@ use super::routes::Allowed;
 type Shared = Data<Arc<App>>;
 
 /// Runs a handler between reading the request's wishes and shaping the response.
-async fn serve(
+pub(super) async fn serve(
     app: &Shared,
     request: &HttpRequest,
     handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>,

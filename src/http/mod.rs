@@ -4,6 +4,7 @@ mod body;
 mod fhir;
 mod health;
 mod negotiate;
+mod operations;
 mod respond;
 pub mod routes;
 pub mod server;

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource, scope, to};
 
-use super::{fhir, health};
+use super::{fhir, health, operations};
 
 /// The methods that a URL takes, as the `Allow` header of a 405 names them.
 pub(super) struct Allowed(pub &'static str);
@@ -24,6 +24,24 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(head().to(fhir::history_system)),
             )
             .service(url("/_search", "POST").route(post().to(fhir::search_system)))
+            .service(
+                url("/ValueSet/$expand", "GET, HEAD, POST")
+                    .route(get().to(operations::value_set_expand))
+                    .route(head().to(operations::value_set_expand))
+                    .route(post().to(operations::value_set_expand)),
+            )
+            .service(
+                url("/ValueSet/$validate-code", "GET, HEAD, POST")
+                    .route(get().to(operations::value_set_validate_code))
+                    .route(head().to(operations::value_set_validate_code))
+                    .route(post().to(operations::value_set_validate_code)),
+            )
+            .service(
+                url("/CodeSystem/$lookup", "GET, HEAD, POST")
+                    .route(get().to(operations::code_system_lookup))
+                    .route(head().to(operations::code_system_lookup))
+                    .route(post().to(operations::code_system_lookup)),
+            )
             .service(
                 url("/{type}/{id}/_history/{version}", "GET, HEAD")
                     .route(get().to(fhir::read_version))

@@ -7,6 +7,8 @@ use crate::fhir::types::ResourceType;
 use crate::search::include::references;
 use crate::search::param::registry;
 
+use super::operations::OFFERED;
+
 /// When the capabilities last changed: the date of this release.
 const DATE: &str = "2026-11-21";
 const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net";
@@ -33,7 +35,7 @@ pub fn statement(base: &str) -> String {
         "rest": [{
             "mode": "server",
             "security": {"description": "Until authorization is built in, the server answers only on its own machine (loopback)."},
-            "resource": ResourceType::ALL.iter().map(|resource_type| resource(*resource_type)).collect::<Vec<_>>(),
+            "resource": ResourceType::ALL.iter().map(|resource_type| resource(*resource_type)).chain(terminology()).collect::<Vec<_>>(),
             "interaction": codes(&["transaction", "batch", "search-system", "history-system"]),
             "searchParam": registry()
                 .of_type(ResourceType::Basic)
@@ -80,6 +82,22 @@ fn resource(resource_type: ResourceType) -> Value {
         declared.extend(rest.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())));
     }
     declared
+}
+
+/// The types that are not stored here, but have operations.
+fn terminology() -> Vec<Value> {
+    ["CodeSystem", "ValueSet"]
+        .iter()
+        .map(|name| {
+            let operations = OFFERED.iter().filter(|offered| offered.resource_type == *name);
+            json!({
+                "type": name,
+                "operation": operations
+                    .map(|offered| json!({"name": offered.name, "definition": offered.definition}))
+                    .collect::<Vec<_>>(),
+            })
+        })
+        .collect()
 }
 
 /// The Plan-Net profiles of a type; networks are Organizations.

@@ -11,6 +11,7 @@ mod error;
 pub mod expected;
 pub mod history;
 pub mod link;
+pub mod operations;
 pub mod patch;
 pub mod read;
 pub mod rewrite;

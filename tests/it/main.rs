@@ -19,4 +19,5 @@ mod rest;
 mod robustness;
 mod search;
 mod smoke;
+mod terminology;
 mod validation;

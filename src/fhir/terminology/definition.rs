@@ -138,14 +138,17 @@ impl ValueSet {
         Self::deserialize(resource).map_err(|error| fail(error.to_string()))
     }
 
-    /// Its include and exclude elements.
+    /// How much there is to work out: its include and exclude elements, with their filters and value sets.
     pub fn components(&self) -> usize {
-        self.compose.as_ref().map_or(0, |compose| compose.include.len() + compose.exclude.len())
+        let all = self.compose.iter().flat_map(|compose| compose.include.iter().chain(&compose.exclude));
+        all.map(|component| 1 + component.filter.len() + component.value_set.len()).sum()
     }
 }
 
 #[derive(Deserialize)]
 pub(super) struct Compose {
+    /// False: codes that are no longer for use are not in the set.
+    pub inactive: Option<bool>,
     pub include: Vec<Component>,
     #[serde(default)]
     pub exclude: Vec<Component>,

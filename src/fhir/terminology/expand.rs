@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::definition::{Component, Compose, ValueSet};
 use super::grammar::Grammar;
-use super::{Terminology, unversioned};
+use super::{Concept, Terminology, unversioned};
 
 /// The codes of a value set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,6 +136,10 @@ impl Terminology {
             members.extend(
                 selected.into_iter().filter(|member| !excluded.contains(&member.key()) && seen.insert(member.key())),
             );
+        }
+        if compose.inactive == Some(false) {
+            let concept = |member: &Member<'a>| self.system(member.system).and_then(|system| system.get(member.code));
+            members.retain(|member| !concept(member).is_some_and(Concept::is_inactive));
         }
         Ok(members)
     }

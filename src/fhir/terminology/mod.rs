@@ -8,6 +8,7 @@ mod code_set;
 mod definition;
 mod expand;
 mod grammar;
+pub mod nucc;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -154,9 +155,9 @@ impl Terminology {
         self.sets.get(unversioned(url)).map(|set| set.definition.as_ref())
     }
 
-    /// The number of value sets.
-    pub fn value_sets(&self) -> usize {
-        self.sets.len()
+    /// The url of every value set, in no order.
+    pub fn value_sets(&self) -> impl Iterator<Item = &str> {
+        self.sets.keys().map(String::as_str)
     }
 
     /// The expansion of a value set, found once.

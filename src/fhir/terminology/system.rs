@@ -232,16 +232,11 @@ impl Concept {
             || self.stated("status").any(|value| matches!(value.as_str(), "retired" | "inactive"))
     }
 
-    /// The display in a language, such as `de`, if there is one; else the display.
-    pub fn display_in(&self, language: Option<&str>) -> Option<&str> {
-        let designated = language.and_then(|language| {
-            self.designations
-                .iter()
-                .find(|it| it.get("language").and_then(Value::as_str) == Some(language))?
-                .get("value")?
-                .as_str()
-        });
-        designated.or(self.display.as_deref())
+    /// What it is called in a language, such as `de`.
+    pub fn designation_in(&self, language: &str) -> Option<&str> {
+        let designation =
+            self.designations.iter().find(|it| it.get("language").and_then(Value::as_str) == Some(language))?;
+        designation.get("value")?.as_str()
     }
 }
 

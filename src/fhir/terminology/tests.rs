@@ -292,6 +292,16 @@ fn a_stated_expansion_stands_in_for_what_cannot_be_expanded() {
 }
 
 #[test]
+fn a_set_may_leave_out_what_is_no_longer_for_use() {
+    let retired = json!([{"code": "inactive", "valueBoolean": true}]);
+    let system = json!({"resourceType": "CodeSystem", "url": "urn:s", "content": "complete", "concept": [{"code": "old", "property": retired}, {"code": "new"}]});
+    for (inactive, expected) in [(json!(false), 1), (json!(true), 2), (Value::Null, 2)] {
+        let set = json!({"resourceType": "ValueSet", "url": "urn:v", "compose": {"inactive": inactive, "include": [{"system": "urn:s"}]}});
+        assert_eq!(loaded(json!([system, set])).value_set("urn:v").map(<[_]>::len), Some(expected), "{inactive}");
+    }
+}
+
+#[test]
 fn membership_is_that_of_the_expansion() {
     let set = built_in().code_set(&plan_net("NetworkTypeVS")).expect("a set");
     let system = "http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/OrgTypeCS";

@@ -18,8 +18,11 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The types that are stored; those after them have operations only.
 fn resources(metadata: &Answer) -> &[Value] {
-    list(&metadata.body["rest"][0], "resource")
+    let all = list(&metadata.body["rest"][0], "resource");
+    let stored = all.iter().take_while(|resource| resource["interaction"].is_array()).count();
+    &all[..stored]
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {

@@ -1,0 +1,34 @@
+//! The routes of operations: each reads its parameters from the URL and, with POST, from the body.
+
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::app::App;
+use crate::fhir::error::FhirError;
+use crate::interactions::operations::{Sent, expand, lookup, validate_code};
+
+use super::fhir::serve;
+use super::negotiate;
+
+type Shared = Data<Arc<App>>;
+
+fn sent(request: &HttpRequest, body: &Bytes) -> Result<Sent, FhirError> {
+    let has_body = request.method() == Method::POST && !body.is_empty();
+    let body = has_body.then(|| negotiate::resource(request, body)).transpose()?;
+    Ok(Sent { query: negotiate::query(request), body })
+}
+
+pub async fn value_set_expand(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| expand::expand(&app.terminology, app.now(), sent(&request, &body)?)).await
+}
+
+pub async fn value_set_validate_code(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| validate_code::validate_code(&app.terminology, sent(&request, &body)?)).await
+}
+
+pub async fn code_system_lookup(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| lookup::lookup(&app.terminology, sent(&request, &body)?)).await
+}

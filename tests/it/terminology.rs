@@ -1,0 +1,262 @@
+//! The operations of terminology, over HTTP, and what an operator loads.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Server, on_both};
+
+const ROLES: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net/ValueSet/PractitionerRoleVS";
+const ROLE: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/ProviderRoleCS";
+const NUCC: &str = "http://nucc.org/provider-taxonomy";
+
+const NUCC_CSV: &str = "\u{feff}Code,Grouping,Classification,Specialization,Definition,Notes,Display Name,Section\r
+207Q00000X,Allopathic & Osteopathic Physicians,Family Medicine,,\"Family Medicine is the medical specialty, \"\"in person\"\".\",,Family Medicine Physician,Individual\r
+207QA0505X,Allopathic & Osteopathic Physicians,Family Medicine,Adult Medicine,A family physician for adults.,,Adult Medicine Physician,Individual\r
+261QP2300X,Ambulatory Health Care Facilities,Clinic/Center,Primary Care,Definition to come...,,Primary Care Clinic/Center,Non-Individual\r
+";
+
+fn codes(answer: &Answer) -> Vec<String> {
+    assert_eq!((answer.status, &answer.body["resourceType"]), (200, &json!("ValueSet")), "{answer}");
+    let contains = answer.body["expansion"]["contains"].as_array().map(Vec::as_slice).unwrap_or_default();
+    contains.iter().map(|one| one["code"].as_str().expect("a code").to_owned()).collect()
+}
+
+/// The first value of an output parameter.
+fn parameter<'a>(answer: &'a Answer, name: &str) -> &'a Value {
+    assert_eq!((answer.status, &answer.body["resourceType"]), (200, &json!("Parameters")), "{answer}");
+    let all = answer.body["parameter"].as_array().expect("parameters");
+    let found = all.iter().find(|one| one["name"] == name);
+    found
+        .and_then(|one| one.as_object()?.iter().find(|(name, _)| name.starts_with("value")))
+        .map_or(&Value::Null, |(_, value)| value)
+}
+
+fn parameters(parameter: &[Value]) -> Value {
+    json!({"resourceType": "Parameters", "parameter": parameter})
+}
+
+fn refused(answer: &Answer, status: u16, code: &str, part: &str) {
+    let (severity, found, diagnostics, _) = answer.issue();
+    assert_eq!((answer.status, severity.as_str(), found.as_str()), (status, "error", code), "{answer}");
+    assert!(diagnostics.contains(part), "{answer}");
+}
+
+on_both! {
+    fn a_set_is_expanded_filtered_and_paged(server) {
+        let whole = server.get(&format!("ValueSet/$expand?url={ROLES}"));
+        let expansion = &whole.body["expansion"];
+        let all = codes(&whole);
+        assert!(all.len() > 40 && expansion["total"] == all.len(), "{whole}");
+        assert!(expansion["identifier"].as_str().is_some_and(|id| id.starts_with("urn:uuid:")) && expansion["timestamp"].is_string());
+        assert_eq!((&whole.body["url"], &whole.body["status"]), (&json!(ROLES), &json!("active")));
+        assert!(expansion.get("offset").is_none(), "not paged: {whole}");
+
+        let first = server.get(&format!("ValueSet/$expand?url={ROLES}&count=2"));
+        let next = server.get(&format!("ValueSet/$expand?url={ROLES}&count=2&offset=2"));
+        assert_eq!([codes(&first), codes(&next)].concat(), all[..4]);
+        assert_eq!((&next.body["expansion"]["offset"], &next.body["expansion"]["total"]), (&json!(2), &json!(all.len())));
+        assert_eq!(first.body["expansion"]["identifier"], next.body["expansion"]["identifier"]);
+        assert_eq!(codes(&server.get(&format!("ValueSet/$expand?url={ROLES}&count=0"))), [""; 0]);
+
+        let found = server.get(&format!("ValueSet/$expand?url={ROLES}&filter=PHARM"));
+        let displays: Vec<&str> = found.body["expansion"]["contains"].as_array().expect("some").iter().filter_map(|one| one["display"].as_str()).collect();
+        assert!(!displays.is_empty() && displays.iter().all(|display| display.to_lowercase().contains("pharm")), "{found}");
+        assert!(found.body["expansion"]["parameter"].as_array().expect("what was used").contains(&json!({"name": "filter", "valueString": "PHARM"})));
+    }
+
+    fn a_set_may_be_sent_along(server) {
+        let set = json!({"resourceType": "ValueSet", "status": "draft", "compose": {"include": [
+            {"system": ROLE, "concept": [{"code": "mt", "display": "Ours"}]},
+            {"system": "http://hl7.org/fhir/organization-role", "filter": [{"property": "concept", "op": "in", "value": "provider,agency"}]}]}});
+        let posted = parameters(&[json!({"name": "valueSet", "resource": set}), json!({"name": "count", "valueInteger": 10})]);
+        let answer = server.post("ValueSet/$expand", &posted);
+        assert_eq!(codes(&answer), ["mt", "provider", "agency"]);
+        assert_eq!((&answer.body["expansion"]["contains"][0]["display"], &answer.body["status"]), (&json!("Ours"), &json!("draft")));
+        assert_eq!(codes(&server.post("ValueSet/$expand?filter=ours", &set)), ["mt"], "the set itself as the body");
+        let missing = json!({"resourceType": "ValueSet", "compose": {"include": [{"system": "urn:nobody"}]}});
+        refused(&server.post("ValueSet/$expand", &missing), 422, "not-supported", "urn:nobody is not loaded");
+        refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": 1}})), 422, "invalid", "cannot be read");
+        let many: Vec<Value> = (0..200).map(|_| json!({"system": ROLE})).collect();
+        let filters: Vec<Value> = (0..200).map(|_| json!({"property": "code", "op": "regex", "value": "(a*)*"})).collect();
+        for include in [json!(many), json!([{"system": ROLE, "filter": filters}])] {
+            refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": include}})), 422, "too-costly", "at most");
+        }
+    }
+
+    fn a_code_is_validated(server) {
+        let ask = |rest: &str| server.get(&format!("ValueSet/$validate-code?url={ROLES}&{rest}"));
+        let good = ask(&format!("system={ROLE}&code=mt"));
+        assert_eq!(parameter(&good, "result"), true, "{good}");
+        let display = parameter(&good, "display").as_str().expect("a display").to_owned();
+        assert_eq!(parameter(&ask("code=mt"), "result"), true, "one system has it");
+        let shouted = server.post("ValueSet/$validate-code", &parameters(&[
+            json!({"name": "url", "valueUri": ROLES}), json!({"name": "coding", "valueCoding": {"system": ROLE, "code": "mt", "display": display.to_uppercase()}})]));
+        assert_eq!(parameter(&shouted, "result"), true, "{shouted}");
+
+        let bad = ask(&format!("system={ROLE}&code=nobody"));
+        assert_eq!(parameter(&bad, "result"), false);
+        assert!(parameter(&bad, "message").as_str().is_some_and(|message| message.contains("nobody")), "{bad}");
+        let wrong = ask(&format!("system={ROLE}&code=mt&display=test"));
+        assert_eq!((parameter(&wrong, "result"), parameter(&wrong, "message")), (&json!(false), &json!("The display \"test\" is incorrect")));
+        assert_eq!(parameter(&wrong, "display"), &json!(display));
+
+        let concept = json!({"coding": [{"system": "urn:x", "code": "y"}, {"system": ROLE, "code": "mt"}]});
+        let concept = server.post(&format!("ValueSet/$validate-code?url={ROLES}"), &parameters(&[json!({"name": "codeableConcept", "valueCodeableConcept": concept})]));
+        assert_eq!(parameter(&concept, "result"), true, "{concept}");
+        let types = server.get("ValueSet/$validate-code?url=http://hl7.org/fhir/ValueSet/mimetypes&code=text/plain");
+        assert_eq!(parameter(&types, "result"), true, "{types}");
+    }
+
+    fn a_code_is_looked_up(server) {
+        let hospital = "system=http://terminology.hl7.org/CodeSystem/v3-RoleCode&code=HOSP";
+        let found = server.get(&format!("CodeSystem/$lookup?{hospital}"));
+        assert_eq!(parameter(&found, "display"), "Hospital", "{found}");
+        assert!(parameter(&found, "name").is_string());
+        let coding = json!({"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "HOSP"});
+        let posted = server.post("CodeSystem/$lookup", &parameters(&[json!({"name": "coding", "valueCoding": coding}), json!({"name": "property", "valueCode": "parent"})]));
+        assert_eq!(parameter(&posted, "display"), "Hospital");
+        assert!(posted.text.contains("\"parent\"") && !posted.text.contains("\"child\""), "{posted}");
+    }
+
+    fn answers_and_questions_may_be_xml(server) {
+        let expanded = server.get(&format!("ValueSet/$expand?url={ROLES}&count=1&_format=xml"));
+        assert_eq!(expanded.status, 200, "{expanded}");
+        assert!(expanded.text.contains("<ValueSet xmlns=\"http://hl7.org/fhir\"") && expanded.text.contains("<contains><system value="), "{expanded}");
+        let xml = format!(
+            "<Parameters xmlns=\"http://hl7.org/fhir\"><parameter><name value=\"url\"/><valueUri value=\"{ROLES}\"/></parameter><parameter><name value=\"code\"/><valueCode value=\"mt\"/></parameter></Parameters>"
+        );
+        let request = server.request("POST", "ValueSet/$validate-code").header("content-type", "application/fhir+xml").header("accept", "application/fhir+xml");
+        let validated = Answer::of(request.body(xml));
+        assert!(validated.status == 200 && validated.text.contains("<valueBoolean value=\"true\"/>"), "{validated}");
+        let looked_up = server.get("CodeSystem/$lookup?system=https://www.usps.com/&code=CT&_format=xml");
+        assert!(looked_up.text.contains("<valueString value=\"Connecticut\"/>"), "{looked_up}");
+    }
+
+    fn what_is_not_known_is_refused_with_a_reason(server) {
+        refused(&server.get("ValueSet/$expand?url=http://example.org/none"), 404, "not-found", "not loaded");
+        refused(&server.get("ValueSet/$expand?url=http://hl7.org/fhir/ValueSet/all-languages"), 422, "too-costly", "cannot be listed");
+        refused(&server.get("ValueSet/$expand"), 400, "required", "url");
+        refused(&server.get(&format!("ValueSet/$expand?url={ROLES}&colour=red")), 400, "not-supported", "no parameter 'colour'");
+        refused(&server.get(&format!("ValueSet/$expand?url={ROLES}&count=many")), 400, "value", "number");
+        refused(&server.get("ValueSet/$validate-code?url=http://example.org/none&code=x"), 404, "not-found", "not loaded");
+        refused(&server.get("CodeSystem/$lookup?system=urn:nobody&code=x"), 404, "not-found", "not loaded");
+        refused(&server.get("CodeSystem/$lookup?system=https://www.usps.com/&code=ZZ"), 404, "not-found", "no code 'ZZ'");
+        refused(&server.get(&format!("CodeSystem/$lookup?system={NUCC}&code=207Q00000X")), 404, "not-found", "plumbline terminology load nucc");
+    }
+
+    fn the_urls_of_operations_take_get_and_post(server) {
+        for url in ["ValueSet/$expand", "ValueSet/$validate-code", "CodeSystem/$lookup"] {
+            for method in ["PUT", "DELETE", "PATCH"] {
+                let answer = Answer::of(server.request(method, url));
+                assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, POST")), "{method} {url}: {answer}");
+            }
+            assert_eq!(server.get(&format!("{url}/")).status, 400, "a slash makes no difference");
+            assert_eq!(Answer::of(server.request("POST", url).header("content-type", "text/plain").body("x")).status, 415);
+        }
+        assert_eq!(server.get(&format!("ValueSet/%24expand?url={ROLES}")).status, 200);
+        assert_eq!(server.get("ValueSet/$translate").status, 404);
+    }
+
+    fn the_operations_are_declared(server) {
+        let statement = server.get("metadata").body;
+        let resources = statement["rest"][0]["resource"].as_array().expect("resources");
+        let mut declared = Vec::new();
+        for resource in resources {
+            for operation in resource["operation"].as_array().into_iter().flatten() {
+                let (resource_type, name) = (resource["type"].as_str().expect("a type"), operation["name"].as_str().expect("a name"));
+                assert_eq!(operation["definition"], format!("http://hl7.org/fhir/OperationDefinition/{resource_type}-{name}"));
+                assert_eq!(server.get(&format!("{resource_type}/${name}")).status, 400, "it is there");
+                declared.push(format!("{resource_type}/${name}"));
+            }
+        }
+        assert_eq!(declared, ["CodeSystem/$lookup", "ValueSet/$expand", "ValueSet/$validate-code"]);
+    }
+}
+
+fn load(server: &Server, name: &str, content: &[u8]) -> Output {
+    let file = server.data().join(name);
+    fs::write(&file, content).expect("a file");
+    server.command(&["terminology", "load", "nucc"]).arg(&file).output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_provider_taxonomy_is_there_after_it_was_loaded() {
+    for mut server in [Some(Server::sqlite(&[])), Server::postgres(&[])].into_iter().flatten() {
+        let physicians = json!({"resourceType": "ValueSet", "status": "active", "compose": {"include": [
+            {"system": NUCC, "filter": [{"property": "grouping", "op": "=", "value": "Allopathic & Osteopathic Physicians"}]}]}});
+        refused(&server.post("ValueSet/$expand", &physicians), 422, "not-supported", "plumbline terminology load nucc");
+
+        let done = load(&server, "nucc_taxonomy_251.csv", NUCC_CSV.as_bytes());
+        assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()));
+        let told = text(&done.stdout);
+        assert!(told.contains("3 codes") && told.contains("version 25.1") && told.contains("next start"), "{told}");
+        let listed = server.command(&["terminology", "list"]).output().expect("it runs");
+        assert!(
+            text(&listed.stdout).lines().any(|line| line.contains(NUCC) && line.contains("nucc.json")),
+            "{}",
+            text(&listed.stdout)
+        );
+
+        server.restart();
+        let found = server.get(&format!("CodeSystem/$lookup?system={NUCC}&code=207Q00000X"));
+        assert_eq!(
+            parameter(&found, "definition"),
+            "Family Medicine is the medical specialty, \"in person\".",
+            "{found}"
+        );
+        assert_eq!(
+            (parameter(&found, "version"), parameter(&found, "display")),
+            (&json!("25.1"), &json!("Family Medicine Physician"))
+        );
+        assert_eq!(codes(&server.post("ValueSet/$expand", &physicians)), ["207Q00000X", "207QA0505X"]);
+
+        // What was there stays when a bad file comes.
+        let bad = load(
+            &server,
+            "nucc_taxonomy_260.csv",
+            b"Code,Grouping,Classification,Specialization\n207q,a,b,c\n207Q00000X,a,b,c\n207Q00000X,a,b,c\n",
+        );
+        assert_eq!((bad.status.code(), text(&bad.stdout)), (Some(1), String::new()));
+        let told = text(&bad.stderr);
+        assert!(
+            told.contains("line 2: '207q' is no code")
+                && told.contains("line 4: 207Q00000X stands on line 3 already")
+                && told.contains("Nothing was loaded"),
+            "{told}"
+        );
+        let kept = fs::read_to_string(server.data().join("terminology/nucc.json")).expect("the file");
+        assert!(kept.contains("\"25.1\""));
+        let folder = fs::read_dir(server.data().join("terminology")).expect("the folder");
+        assert_eq!(folder.count(), 1, "no draft is left");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_terminology_is_told() {
+    let mut server = Server::sqlite(&[]);
+    let done = server.command(&["terminology", "load", "nucc", "nowhere.csv"]).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("nowhere.csv cannot be read"), "{}", text(&done.stderr));
+
+    let folder = server.data().join("terminology");
+    fs::create_dir(&folder).expect("a folder");
+    let set = json!({"resourceType": "Bundle", "type": "collection", "entry": [{"resource":
+        {"resourceType": "ValueSet", "url": "urn:own", "status": "active", "compose": {"include": [{"system": "urn:s", "concept": [{"code": "a"}]}]}}}]});
+    fs::write(folder.join("own.json"), set.to_string()).expect("a file");
+    server.restart();
+    assert_eq!(codes(&server.get("ValueSet/$expand?url=urn:own")), ["a"]);
+    assert_eq!(server.get("PractitionerRole?role:in=urn:own").status, 200, "a search knows it too");
+
+    server.kill();
+    fs::write(folder.join("own.json"), r#"{"resourceType": "ValueSet", "url": "urn:bad", "compose": 1}"#)
+        .expect("a file");
+    let done = server.command(&["serve", "--listen", "127.0.0.1:0"]).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("the ValueSet urn:bad cannot be read"), "{}", text(&done.stderr));
+}
