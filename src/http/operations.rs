@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
 use crate::fhir::error::FhirError;
-use crate::interactions::operations::{Sent, expand, lookup, validate_code};
+use crate::interactions::operations::{Sent, expand, lookup, validate, validate_code};
 
 use super::fhir::serve;
 use super::negotiate;
@@ -31,4 +31,22 @@ pub async fn value_set_validate_code(app: Shared, request: HttpRequest, body: By
 
 pub async fn code_system_lookup(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
     serve(&app, &request, async |_| lookup::lookup(&app.terminology, sent(&request, &body)?)).await
+}
+
+pub async fn validate_type(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |_| validate::validate(&app, &path.into_inner(), None, sent(&request, &body)?).await)
+        .await
+}
+
+pub async fn validate_instance(
+    app: Shared,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    body: Bytes,
+) -> HttpResponse {
+    serve(&app, &request, async |_| {
+        let (name, id) = path.into_inner();
+        validate::validate(&app, &name, Some(&id), sent(&request, &body)?).await
+    })
+    .await
 }

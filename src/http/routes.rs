@@ -43,6 +43,18 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(post().to(operations::code_system_lookup)),
             )
             .service(
+                url("/{type}/$validate", "GET, HEAD, POST")
+                    .route(get().to(operations::validate_type))
+                    .route(head().to(operations::validate_type))
+                    .route(post().to(operations::validate_type)),
+            )
+            .service(
+                url("/{type}/{id}/$validate", "GET, HEAD, POST")
+                    .route(get().to(operations::validate_instance))
+                    .route(head().to(operations::validate_instance))
+                    .route(post().to(operations::validate_instance)),
+            )
+            .service(
                 url("/{type}/{id}/_history/{version}", "GET, HEAD")
                     .route(get().to(fhir::read_version))
                     .route(head().to(fhir::read_version)),

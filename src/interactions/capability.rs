@@ -7,7 +7,7 @@ use crate::fhir::types::ResourceType;
 use crate::search::include::references;
 use crate::search::param::registry;
 
-use super::operations::OFFERED;
+use super::operations::{OFFERED, VALIDATE};
 
 /// When the capabilities last changed: the date of this release.
 const DATE: &str = "2026-11-21";
@@ -73,6 +73,7 @@ fn resource(resource_type: ResourceType) -> Value {
             .of_type(resource_type)
             .map(|param| json!({"name": param.code, "definition": param.url, "type": param.kind.as_str()}))
             .collect::<Vec<_>>(),
+        "operation": [{"name": VALIDATE.name, "definition": VALIDATE.definition}],
     });
     if let (Some(declared), Value::Object(rest)) = (declared.as_object_mut(), rest) {
         if !profiles.is_empty() {

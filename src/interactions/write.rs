@@ -95,11 +95,8 @@ pub fn prepare(
             .at("resourceType"),
         ));
     }
-    let Verdict { mut issues, mut targets } = app.validator.errors(&body, app.settings.validation.enforce);
-    if subset::is_subset(&body) {
-        let sentence = "The resource is tagged SUBSETTED: it is only a part, and would take the place of the whole.";
-        issues.push(Issue::error(IssueCode::BusinessRule, sentence).at("meta.tag"));
-    }
+    let Verdict { mut issues, mut targets, .. } = app.validator.errors(&body, app.settings.validation.enforce);
+    issues.extend(unusable(&body));
     if issues.iter().any(Issue::is_error) {
         return Err(FhirError::with_issues(Kind::Invalid, issues));
     }
@@ -107,6 +104,14 @@ pub fn prepare(
     let text = Unstamped::new(&body);
     targets.retain(|target| app.validator.is_ambiguous(&target.profiles));
     Ok(Arc::new(Prepared { body, text, entries, targets }))
+}
+
+/// What keeps a valid resource from being stored, whatever the profiles say.
+pub(super) fn unusable(body: &Value) -> Option<Issue> {
+    subset::is_subset(body).then(|| {
+        let sentence = "The resource is tagged SUBSETTED: it is only a part, and would take the place of the whole.";
+        Issue::error(IssueCode::BusinessRule, sentence).at("meta.tag")
+    })
 }
 
 /// Stores `puts` in one transaction.
@@ -262,7 +267,7 @@ pub fn stored(body: &str) -> Result<Value, FhirError> {
     serde_json::from_str(body).map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))
 }
 
-async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) -> Result<(), FhirError> {
+pub(super) async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) -> Result<(), FhirError> {
     for (rid, Target { resource_type, id }) in deleted {
         let params: Vec<i32> = ResourceType::ALL
             .iter()
@@ -282,7 +287,7 @@ async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) -> Result<(),
     Ok(())
 }
 
-async fn check_references(conn: &mut Conn, mentioned: Vec<Target>) -> Result<(), FhirError> {
+pub(super) async fn check_references(conn: &mut Conn, mentioned: Vec<Target>) -> Result<(), FhirError> {
     if mentioned.is_empty() {
         return Ok(());
     }

@@ -24,6 +24,11 @@ struct Claims {
 }
 
 impl Validator {
+    /// True for the canonical URL of a type's own definition.
+    pub fn is_type(&self, url: &str) -> bool {
+        url.strip_prefix(STRUCTURES).is_some_and(|name| self.definitions.type_named(name).is_some())
+    }
+
     /// The profiles that a resource is held to; `note` hears of claims that cannot be met or looked into.
     pub fn held(&self, resource: &Value, enforce: Enforce, note: impl FnMut(Issue)) -> Vec<ProfileId> {
         if enforce == Enforce::Off {

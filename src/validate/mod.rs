@@ -46,6 +46,8 @@ pub struct Verdict {
     pub issues: Vec<Issue>,
     /// References whose targets matter but are elsewhere.
     pub targets: Vec<Target>,
+    /// The profiles that the resource was held to.
+    pub held: Vec<ProfileId>,
 }
 
 impl Verdict {
@@ -135,7 +137,7 @@ impl Validator {
             issues.extend(self.unevaluated(&held));
         }
         issues.extend(notes.into_iter().filter(|issue| in_full || issue.is_error()));
-        Verdict { issues, targets }
+        Verdict { issues, targets, held }
     }
 
     /// What of the profiles at hand cannot be evaluated, told in each of their verdicts.

@@ -34,6 +34,8 @@ pub(super) enum Shape {
     CodeableConcept,
     /// A resource of this type.
     Resource(&'static str),
+    /// A resource of any type; the body itself unless it is Parameters.
+    AnyResource,
 }
 
 /// A parameter that an operation takes.
@@ -131,7 +133,12 @@ impl Arguments {
 fn parts(declared: &[Declared], body: Option<Value>) -> Result<Vec<Value>, FhirError> {
     let Some(mut body) = body else { return Ok(Vec::new()) };
     let name = body.get("resourceType").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if let Some(own) = declared.iter().find(|declared| matches!(declared.shape, Shape::Resource(of) if of == name)) {
+    let is_own = |declared: &&Declared| match declared.shape {
+        Shape::Resource(of) => of == name,
+        Shape::AnyResource => name != "Parameters",
+        _ => false,
+    };
+    if let Some(own) = declared.iter().find(is_own) {
         let mut part = Map::new();
         part.insert("name".into(), own.name.into());
         part.insert("resource".into(), body);
@@ -160,7 +167,7 @@ fn from_text(name: &str, text: &str, shape: Shape) -> Result<Value, FhirError> {
             "false" => Ok(false.into()),
             _ => Err(bad(format!("'{name}' is true or false, not '{}'.", excerpt(text)), name)),
         },
-        Shape::Coding | Shape::CodeableConcept | Shape::Resource(_) => {
+        Shape::Coding | Shape::CodeableConcept | Shape::Resource(_) | Shape::AnyResource => {
             Err(bad(format!("'{name}' does not fit into a URL; send it as Parameters with POST."), name))
         }
     }
@@ -171,7 +178,7 @@ fn from_part(name: &str, part: Value, shape: Shape) -> Result<Value, FhirError> 
         return Err(FhirError::malformed("Each parameter is an object.").at("Parameters.parameter"));
     };
     let value = match shape {
-        Shape::Resource(_) => part.remove("resource"),
+        Shape::Resource(_) | Shape::AnyResource => part.remove("resource"),
         Shape::Coding => part.remove("valueCoding"),
         Shape::CodeableConcept => part.remove("valueCodeableConcept"),
         _ => part.into_iter().find(|(name, _)| name.starts_with("value")).map(|(_, value)| value),
@@ -182,6 +189,7 @@ fn from_part(name: &str, part: Value, shape: Shape) -> Result<Value, FhirError> 
         Shape::Flag => value.is_boolean(),
         Shape::Coding | Shape::CodeableConcept => value.is_object(),
         Shape::Resource(of) => value.get("resourceType").is_some_and(|name| name == of),
+        Shape::AnyResource => value.get("resourceType").is_some_and(Value::is_string),
     });
     value.filter(|_| fits).ok_or_else(|| {
         let wanted = match shape {
@@ -191,6 +199,7 @@ fn from_part(name: &str, part: Value, shape: Shape) -> Result<Value, FhirError> 
             Shape::Coding => "a valueCoding".to_owned(),
             Shape::CodeableConcept => "a valueCodeableConcept".to_owned(),
             Shape::Resource(of) => format!("a resource of type {of}"),
+            Shape::AnyResource => "a resource".to_owned(),
         };
         bad(format!("The parameter '{name}' holds {wanted}."), name)
     })

@@ -1,10 +1,11 @@
-//! Operations of terminology (R4 operations.html; terminology-service.html): type-level, over what is loaded.
+//! Operations (R4 operations.html): `$validate`, and those of terminology over what is loaded.
 //!
 //! They change nothing, so GET with parameters in the URL and POST with Parameters are the same.
 
 mod arguments;
 pub mod expand;
 pub mod lookup;
+pub mod validate;
 pub mod validate_code;
 
 use serde_json::{Value, json};
@@ -135,7 +136,14 @@ pub struct Offered {
     pub definition: &'static str,
 }
 
-/// All of them, by type.
+/// What every resource type has.
+pub const VALIDATE: Offered = Offered {
+    resource_type: "Resource",
+    name: "validate",
+    definition: "http://hl7.org/fhir/OperationDefinition/Resource-validate",
+};
+
+/// Those of terminology, by type.
 pub const OFFERED: [Offered; 3] = [
     Offered {
         resource_type: "CodeSystem",

@@ -3,7 +3,10 @@
 
 mod cases;
 mod mutations;
+mod operation;
+mod properties;
 mod snapshots;
+mod writes;
 
 use std::sync::{Arc, LazyLock};
 
