@@ -97,7 +97,8 @@ fn number_of(resources: u64) -> String {
     if resources == 1 { "1 resource was".into() } else { format!("{resources} resources were") }
 }
 
-fn bar(bytes: Option<u64>) -> anyhow::Result<ProgressBar> {
+/// A progress bar over bytes read; hidden unless standard error is a terminal.
+pub(super) fn bar(bytes: Option<u64>) -> anyhow::Result<ProgressBar> {
     let (bar, template) = match bytes {
         Some(bytes) => (ProgressBar::new(bytes), "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {msg}  ETA {eta}"),
         None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg}"),

@@ -8,6 +8,7 @@ pub mod export;
 pub mod import;
 mod serve;
 mod terminology;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Load files: NDJSON, resources, Bundles, folders of them, FHIR packages
     Import(import::ImportArgs),
+    /// Check files against FHIR R4 and the Plan-Net profiles, without loading them
+    Validate(validate::ValidateArgs),
     /// Write the whole directory to NDJSON files
     Export(export::ExportArgs),
     // What it does is said at its arguments, where there is room for more than a line.
@@ -108,6 +111,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             bail!("there is no database {}; --data names the folder it is in", settings.database_url())
         }
         Command::Export(args) => on_directory(settings, async |app| export::run(app, &args).await),
+        Command::Validate(args) => validate::run(&settings, &knowledge(&settings)?, &args),
         Command::Terminology(args) => terminology::run(&settings.data, &args),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
@@ -146,14 +150,19 @@ fn has_database(settings: &Settings) -> bool {
 
 /// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
-    let terminology = Arc::new(Terminology::with(terminology::load(&settings.data)?)?);
     let url = settings.database_url();
     let limits = store_limits(&settings);
     let store = Store::open(&url, limits)
         .await
         .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
-    let validator = Arc::new(Validator::new(terminology, &[]));
+    let validator = Arc::new(knowledge(&settings)?);
     Ok(App::new(store, settings, validator, bases).await?)
+}
+
+/// Profiles and terminology: what is built in, and what the operator has loaded.
+fn knowledge(settings: &Settings) -> anyhow::Result<Validator> {
+    let terminology = Arc::new(Terminology::with(terminology::load(&settings.data)?)?);
+    Ok(Validator::new(terminology, &[]))
 }
 
 /// The base URLs under which references are the directory's own, when no server tells them.

@@ -11,6 +11,7 @@
 //! same command goes on.
 
 mod bundle;
+pub mod check;
 mod commit;
 mod identity;
 mod item;

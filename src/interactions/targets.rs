@@ -31,13 +31,12 @@ pub(super) async fn check(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<()
     issues.extend(wrong.take_while(|(put, _)| std::ptr::eq(*put, first)).map(|(_, issue)| issue));
     for issue in &mut issues {
         let Target { resource_type, id } = &first.target;
-        issue.diagnostics = format!("{resource_type}/{id} {}", issue.diagnostics);
+        issue.diagnostics = format!("{resource_type}/{id} cannot refer to it: {}", issue.diagnostics);
     }
     Err(FhirError::with_issues(Kind::Invalid, issues))
 }
 
-/// For each reference, what is wrong with the resource of this server that it resolves to; the sentence goes on from the
-/// name of what refers to it.
+/// For each reference, what is wrong with the resource of this server that it resolves to.
 pub(super) async fn of_another_kind(
     app: &App,
     conn: &mut Conn,
@@ -57,7 +56,7 @@ pub(super) async fn of_another_kind(
             let urls: Vec<&str> =
                 asked.profiles.iter().filter_map(|id| app.validator.profiles().get(*id)).map(|it| &*it.url).collect();
             let names: Vec<&str> = urls.iter().map(|url| url.rsplit('/').next().unwrap_or(url)).collect();
-            let sentence = format!("must refer to {}; {} is none", names.join(" or "), excerpt(&asked.reference));
+            let sentence = format!("{} is no {}", excerpt(&asked.reference), names.join(" or "));
             Issue::error(IssueCode::Value, sentence).rule(&*asked.rule).at(asked.path.as_str())
         }));
     }

@@ -68,7 +68,7 @@ impl<'a> Walk<'a> {
             let fitting: Vec<&'a ProfileRef> = targets.iter().filter(|target| fits(target)).collect();
             if fitting.is_empty() {
                 let allowed: Vec<&str> = targets.iter().map(|target| short(&target.url)).collect();
-                let sentence = format_args!("Must refer to {}, not to a {}", allowed.join(" or "), excerpt(type_name));
+                let sentence = format_args!("Must refer to {}, not {}", allowed.join(" or "), excerpt(type_name));
                 self.breach(IssueCode::Value, path, shape, sentence);
             } else {
                 self.target_profile(here, literal, &fitting, shape, path);
