@@ -12,6 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::enforce::EnforceArg;
 use crate::app::App;
 use crate::ingest::{Counts, Options, Progress, Sources, Summary, import};
 
@@ -44,6 +45,10 @@ pub struct ImportArgs {
     /// Resources that are committed together [default: the setting import.transaction_resources]
     #[arg(long, value_name = "NUMBER")]
     pub batch: Option<usize>,
+    /// What resources are held to [default: the setting validation.enforce]. Data from abroad, or a raw national release,
+    /// is held to base R4
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub enforce: Option<EnforceArg>,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,

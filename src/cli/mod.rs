@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "standard output is what a command line is for")]
 
+mod enforce;
 pub mod export;
 pub mod import;
 mod serve;
@@ -106,7 +107,10 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     start_log(&settings)?;
     match cli.command {
         Command::Serve(args) => serve::run(settings, &args),
-        Command::Import(args) => on_directory(settings, async |app| import::run(app, &args).await),
+        Command::Import(args) => {
+            settings.validation.enforce = args.enforce.map_or(settings.validation.enforce, Into::into);
+            on_directory(settings, async |app| import::run(app, &args).await)
+        }
         Command::Export(_) if !has_database(&settings) => {
             bail!("there is no database {}; --data names the folder it is in", settings.database_url())
         }

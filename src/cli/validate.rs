@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::enforce::EnforceArg;
 use super::import::bar;
 use crate::config::Settings;
 use crate::fhir::outcome::{Issue, Severity, operation_outcome};
@@ -55,27 +56,6 @@ pub struct ValidateArgs {
     /// Resources whose findings are printed; all are counted
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max: u64,
-}
-
-/// The setting `validation.enforce` as an argument.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum EnforceArg {
-    /// The profiles that are claimed, or else the Plan-Net profile of the type
-    PlanNet,
-    /// Base R4, and the profiles that are claimed
-    Base,
-    /// The structure of base R4 alone
-    Off,
-}
-
-impl From<EnforceArg> for Enforce {
-    fn from(argument: EnforceArg) -> Self {
-        match argument {
-            EnforceArg::PlanNet => Self::PlanNet,
-            EnforceArg::Base => Self::Base,
-            EnforceArg::Off => Self::Off,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
