@@ -6,6 +6,8 @@
 
 pub mod export;
 pub mod import;
+mod knowledge;
+mod package;
 mod serve;
 mod terminology;
 
@@ -19,10 +21,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
-use crate::fhir::terminology::Terminology;
 use crate::store::Store;
 use crate::store::conn::{Database, without_password};
-use crate::validate::Validator;
 
 /// The FHIR-native provider directory that stays true.
 ///
@@ -58,7 +58,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Write the whole directory to NDJSON files
     Export(export::ExportArgs),
-    // What it does is said at its arguments, where there is room for more than a line.
+    // What they do is said at their arguments, where there is room for more than a line.
+    Package(package::PackageArgs),
     Terminology(terminology::TerminologyArgs),
     /// Print every setting with its default and its meaning
     Settings,
@@ -108,7 +109,8 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             bail!("there is no database {}; --data names the folder it is in", settings.database_url())
         }
         Command::Export(args) => on_directory(settings, async |app| export::run(app, &args).await),
-        Command::Terminology(args) => terminology::run(&settings.data, &args),
+        Command::Package(args) => package::run(&settings, &args),
+        Command::Terminology(args) => terminology::run(&settings, &args),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
 }
@@ -146,13 +148,12 @@ fn has_database(settings: &Settings) -> bool {
 
 /// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
-    let terminology = Arc::new(Terminology::with(terminology::load(&settings.data)?)?);
+    let validator = Arc::new(knowledge::knowledge(&settings)?);
     let url = settings.database_url();
     let limits = store_limits(&settings);
     let store = Store::open(&url, limits)
         .await
         .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
-    let validator = Arc::new(Validator::new(terminology, &[]));
     Ok(App::new(store, settings, validator, bases).await?)
 }
 
