@@ -82,8 +82,12 @@ fn add(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     for (file, package) in files.iter().zip(&added) {
         packages::install(&settings.data, file, package)?;
     }
-    let ids: HashSet<String> = added.iter().map(Package::id).collect();
-    let mut resources = others_in_use(settings, &ids);
+    let names: HashSet<&str> = added.iter().map(|package| package.name.as_str()).collect();
+    let mut resources = others_in_use(settings, &names);
+    // Another version of what is added is not used together with it.
+    let is_other = |name: &&str| !names.contains(name.split_once('#').map_or(*name, |(name, _)| name));
+    let others = settings.validation.packages.iter().map(String::as_str).filter(is_other).map(str::to_owned);
+    let together: Vec<String> = others.chain(added.iter().map(Package::id)).collect();
     let contents: Vec<Contents> = added.iter().map(Contents::of).collect();
     resources.extend(added.iter_mut().flat_map(|package| std::mem::take(&mut package.resources)));
     let (validator, unreadable) = knowledge::assemble(&settings.data, resources)?;
@@ -99,20 +103,19 @@ fn add(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     if missing.is_empty() {
         writeln!(out, "The settings name it already: a running server takes it at its next start.")?;
     } else {
-        let all: Vec<&str> = settings.validation.packages.iter().chain(&missing).map(String::as_str).collect();
         writeln!(out, "To use it, put this into the settings; a running server takes it at its next start:")?;
-        writeln!(out, "  validation: {{packages: [{}]}}", all.join(", "))?;
+        writeln!(out, "  validation: {{packages: [{}]}}", together.join(", "))?;
     }
     Ok(if refused > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// The resources of the packages that the settings name, but for those of `ids`. What cannot be read is told and left out:
-/// the one that is added may be the remedy.
-fn others_in_use(settings: &Settings, ids: &HashSet<String>) -> Vec<Value> {
+/// The resources of the packages that the settings name, but for those of these names. What cannot be read is told and left
+/// out: the one that is added may be the remedy.
+fn others_in_use(settings: &Settings, names: &HashSet<&str>) -> Vec<Value> {
     let mut resources = Vec::new();
     for name in &settings.validation.packages {
         match packages::find(&settings.data, name).and_then(|path| packages::read(&path)) {
-            Ok(package) if ids.contains(&package.id()) => {}
+            Ok(package) if names.contains(package.name.as_str()) => {}
             Ok(package) => resources.extend(package.resources),
             Err(error) => eprintln!("The setting validation.packages: {}.", sentence(&error.into())),
         }
@@ -208,7 +211,11 @@ fn list(settings: &Settings, value_sets: bool, as_json: bool) -> anyhow::Result<
     let mut damaged = 0;
     let mut listed = Vec::new();
     let mut out = io::stdout().lock();
-    for one in packages::installed(&settings.data)? {
+    let all = packages::installed(&settings.data)?;
+    if all.is_empty() && !as_json {
+        writeln!(out, "No packages are installed.")?;
+    }
+    for one in all {
         let id = one.to_string();
         let in_use = is_in_use(settings, &id);
         let package = match packages::read(&one.path) {

@@ -55,3 +55,35 @@ fn the_package_and_the_built_in_profiles_say_the_same_of_every_mutant() {
     let shown: Vec<String> = unlike.iter().take(20).map(Value::to_string).collect();
     assert!(unlike.is_empty(), "{} of {} mutants:\n{}", unlike.len(), mutants.len(), shown.join("\n"));
 }
+
+#[test]
+fn what_cannot_be_evaluated_is_said_in_the_verdict() {
+    use crate::packages::{CLINIC, clinics};
+    let terminology = Terminology::with(clinics()).expect("terminology");
+    let validator = Validator::new(Arc::new(terminology), &clinics());
+    let clinic = json!({"resourceType": "Location", "meta": {"profile": [CLINIC]}, "status": "active", "name": "Small",
+        "telecom": [{"system": "phone", "value": "1"}]});
+    let verdict = validator.validate(&clinic, Enforce::PlanNet, &[]);
+    assert!(verdict.is_valid(), "{:?}", verdict.issues);
+    let named = |issue: &&plumbline::fhir::outcome::Issue| {
+        issue.severity.as_str() == "information"
+            && issue.diagnostics.contains("clinic-1")
+            && issue.rule.as_deref() == Some(CLINIC)
+    };
+    assert!(verdict.issues.iter().any(|issue| named(&issue)), "{:?}", verdict.issues);
+    assert!(validator.errors(&clinic, Enforce::PlanNet).issues.is_empty());
+}
+
+#[test]
+fn a_definition_that_is_refused_does_not_take_the_place_of_a_good_one() {
+    let url = "http://hl7.org/fhir/us/davinci-pdex-plan-net/StructureDefinition/plannet-Location";
+    let bad =
+        json!({"resourceType": "StructureDefinition", "url": url, "type": "Location", "derivation": "constraint"});
+    let terminology = Terminology::with(Vec::new()).expect("terminology");
+    let mended = Validator::new(Arc::new(terminology), &[bad]);
+    let refused: Vec<&str> = mended.profiles().refused.iter().map(|(url, _)| &**url).collect();
+    assert_eq!(refused, [url]);
+    let location = json!({"resourceType": "Location"});
+    let found = errors(&mended, &location);
+    assert!(!found.is_empty() && found == errors(validator(), &location), "{found:?}");
+}
