@@ -6,6 +6,8 @@ pub mod config;
 pub mod search;
 pub mod validate;
 
+pub mod packages;
+
 pub mod store;
 
 pub mod app;

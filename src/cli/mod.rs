@@ -7,6 +7,8 @@
 mod enforce;
 pub mod export;
 pub mod import;
+mod knowledge;
+mod package;
 mod serve;
 mod terminology;
 mod validate;
@@ -21,10 +23,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
-use crate::fhir::terminology::Terminology;
 use crate::store::Store;
 use crate::store::conn::{Database, without_password};
-use crate::validate::Validator;
 
 /// The FHIR-native provider directory that stays true.
 ///
@@ -62,7 +62,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Write the whole directory to NDJSON files
     Export(export::ExportArgs),
-    // What it does is said at its arguments, where there is room for more than a line.
+    // What they do is said at their arguments, where there is room for more than a line.
+    Package(package::PackageArgs),
     Terminology(terminology::TerminologyArgs),
     /// Print every setting with its default and its meaning
     Settings,
@@ -115,8 +116,9 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             bail!("there is no database {}; --data names the folder it is in", settings.database_url())
         }
         Command::Export(args) => on_directory(settings, async |app| export::run(app, &args).await),
-        Command::Validate(args) => validate::run(&settings, &knowledge(&settings)?, &args),
-        Command::Terminology(args) => terminology::run(&settings.data, &args),
+        Command::Validate(args) => validate::run(&settings, &knowledge::knowledge(&settings)?, &args),
+        Command::Package(args) => package::run(&settings, &args),
+        Command::Terminology(args) => terminology::run(&settings, &args),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
 }
@@ -154,19 +156,13 @@ fn has_database(settings: &Settings) -> bool {
 
 /// The directory behind a command: opened, its tables up to date.
 async fn open(settings: Settings, bases: Vec<String>) -> anyhow::Result<Arc<App>> {
+    let validator = Arc::new(knowledge::knowledge(&settings)?);
     let url = settings.database_url();
     let limits = store_limits(&settings);
     let store = Store::open(&url, limits)
         .await
         .with_context(|| format!("the database {} cannot be opened", without_password(&url)))?;
-    let validator = Arc::new(knowledge(&settings)?);
     Ok(App::new(store, settings, validator, bases).await?)
-}
-
-/// Profiles and terminology: what is built in, and what the operator has loaded.
-fn knowledge(settings: &Settings) -> anyhow::Result<Validator> {
-    let terminology = Arc::new(Terminology::with(terminology::load(&settings.data)?)?);
-    Ok(Validator::new(terminology, &[]))
 }
 
 /// The base URLs under which references are the directory's own, when no server tells them.

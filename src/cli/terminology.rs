@@ -9,7 +9,9 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::fhir::terminology::{Terminology, nucc};
+use super::knowledge::{self, of_packages};
+use crate::config::Settings;
+use crate::fhir::terminology::nucc;
 
 /// Where they are, below the data folder.
 const FOLDER: &str = "terminology";
@@ -61,10 +63,10 @@ Exit code: 0 loaded; 1 the file is not what it should be, nothing was changed; 2
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn run(data: &Path, args: &TerminologyArgs) -> anyhow::Result<ExitCode> {
+pub fn run(settings: &Settings, args: &TerminologyArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Load { what: Load::Nucc { file } } => load_nucc(data, file),
-        Command::List => list(data),
+        Command::Load { what: Load::Nucc { file } } => load_nucc(&settings.data, file),
+        Command::List => list(settings),
     }
 }
 
@@ -112,17 +114,18 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn list(data: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = files(data)?;
-    let from = |url: &str| {
-        let has =
-            |resources: &[Value]| resources.iter().any(|resource| resource.get("url").is_some_and(|own| own == url));
-        loaded.iter().rev().find(|(_, resources)| has(resources)).map_or_else(
-            || "built in".to_owned(),
-            |(path, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        )
+fn list(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let packages = of_packages(settings)?;
+    let loaded = files(&settings.data)?;
+    let terminology = knowledge::terminology(&settings.data, packages.clone())?.0;
+    let has = |resources: &[Value], url: &str| {
+        resources.iter().any(|resource| resource.get("url").is_some_and(|own| own == url))
     };
-    let terminology = Terminology::with(loaded.iter().flat_map(|(_, resources)| resources.clone()).collect())?;
+    let from = |url: &str| match loaded.iter().rev().find(|(_, resources)| has(resources, url)) {
+        Some((path, _)) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        None if has(&packages, url) => "from a package".to_owned(),
+        None => "built in".to_owned(),
+    };
     let mut systems: Vec<_> = terminology.systems().collect();
     systems.sort_by(|a, b| a.url.cmp(&b.url));
     let mut out = io::stdout().lock();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::enforce::EnforceArg;
 use super::import::bar;
@@ -227,13 +227,16 @@ fn profile(validator: &Validator, url: &str) -> anyhow::Result<Option<ProfileId>
 
 /// `{"source", "line", "resource"?, "valid", "issues"}`; the issues as those of an OperationOutcome.
 fn line(out: &mut impl Write, checked: &Checked, issues: &[Issue]) -> io::Result<()> {
-    let mut json = json!({"source": *checked.source, "line": checked.line});
+    let mut json = Map::new();
+    json.insert("source".into(), json!(*checked.source));
+    json.insert("line".into(), checked.line.into());
     if let Some(name) = &checked.name {
-        json["resource"] = json!(name);
+        json.insert("resource".into(), name.as_str().into());
     }
-    json["valid"] = json!(!issues.iter().any(Issue::is_error));
-    json["issues"] = operation_outcome(issues).get_mut("issue").map(Value::take).unwrap_or_default();
-    writeln!(out, "{json}")
+    json.insert("valid".into(), (!issues.iter().any(Issue::is_error)).into());
+    let listed = operation_outcome(issues).get_mut("issue").map(Value::take);
+    json.insert("issues".into(), listed.unwrap_or_default());
+    writeln!(out, "{}", Value::Object(json))
 }
 
 fn table(out: &mut impl Write, checked: &Checked, issues: &[Issue]) -> io::Result<()> {

@@ -62,7 +62,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Goes down to the element at `parts`, making shapes on the way. `nodes` is what the item of `shape` can be.
+    /// Goes down to the element at `parts`, making shapes on the way. `nodes` is what the item of `shape` can be, `own` the
+    /// properties whose base definition need not be repeated in it.
     fn descend(
         &mut self,
         shape: &mut Shape,
@@ -100,7 +101,8 @@ impl Compiler<'_> {
         });
         let Some(slice) = slicing.slices.get_mut(at) else { return Err(unknown(element, part.name)) };
         let below = self.below(&slice.shape, &found);
-        self.descend(&mut slice.shape, &below, rest, element, Some(&found))
+        // What a slice says tells it apart, even where it repeats the base definition.
+        self.descend(&mut slice.shape, &below, rest, element, None)
     }
 
     /// The properties behind a name in an id: an element, all types of a choice, or one type of it in short.

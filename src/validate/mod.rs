@@ -132,17 +132,17 @@ impl Validator {
             }
         }
         walk.run(&held);
-        let Walk { mut issues, targets, .. } = walk;
+        let Walk { mut issues, targets, partial, .. } = walk;
         if in_full {
-            issues.extend(self.unevaluated(&held));
+            issues.extend(self.unevaluated(held.iter().chain(&partial)));
         }
         issues.extend(notes.into_iter().filter(|issue| in_full || issue.is_error()));
         Verdict { issues, targets, held }
     }
 
-    /// What of the profiles at hand cannot be evaluated, told in each of their verdicts.
-    fn unevaluated(&self, held: &[ProfileId]) -> Vec<Issue> {
-        let profiles = held.iter().filter_map(|id| self.profiles.get(*id));
+    /// What cannot be evaluated of the profiles and extensions at hand, told in each verdict that it would have touched.
+    fn unevaluated<'i>(&self, touched: impl Iterator<Item = &'i ProfileId>) -> Vec<Issue> {
+        let profiles = touched.filter_map(|id| self.profiles.get(*id));
         let problems = profiles.flat_map(|profile| profile.problems.iter().map(move |problem| (&profile.url, problem)));
         problems
             .map(|(url, problem)| {

@@ -3,7 +3,7 @@
 mod embedded;
 mod link;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -56,21 +56,23 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// Compiles definitions; of two with one URL the later counts. What is no constraining StructureDefinition is passed
-    /// over.
+    /// Compiles definitions; of two with one URL the later counts, unless it is refused. What is no constraining
+    /// StructureDefinition is passed over.
     pub(super) fn compile<'a>(
         definitions: &'static Definitions,
         base: &Base,
         documents: impl IntoIterator<Item = &'a Value>,
     ) -> Self {
         let mut profiles = Self::default();
-        let mut sources = HashMap::new();
+        let (mut sources, mut replaced) = (HashMap::new(), HashMap::new());
         let mut order = Vec::new();
         for json in documents.into_iter().filter(|json| Definition::is_constraint(json)) {
             match Definition::read(json) {
                 Ok(definition) => {
                     order.push(definition.url);
-                    sources.insert(definition.url, definition);
+                    if let Some(earlier) = sources.insert(definition.url, definition) {
+                        replaced.entry(earlier.url).or_insert_with(Vec::new).push(earlier);
+                    }
                 }
                 Err(error) => {
                     let url = json.get("url").or(json.get("id")).and_then(Value::as_str).unwrap_or("?");
@@ -78,7 +80,8 @@ impl Profiles {
                 }
             }
         }
-        let mut loading = Loading { definitions, base, sources, open: Vec::new(), bindings: HashMap::new(), profiles };
+        let mut loading =
+            Loading { definitions, base, sources, replaced, begun: HashSet::new(), bindings: HashMap::new(), profiles };
         for url in order {
             loading.load(url);
         }
@@ -107,26 +110,33 @@ struct Loading<'a, 'b> {
     definitions: &'static Definitions,
     base: &'b Base,
     sources: HashMap<&'a str, Definition<'a>>,
-    /// Those that are being compiled: a profile is not based on itself.
-    open: Vec<&'a str>,
+    /// What had the URL of one of the sources before it.
+    replaced: HashMap<&'a str, Vec<Definition<'a>>>,
+    /// Those that are compiled, refused, or being compiled: a profile is not based on itself.
+    begun: HashSet<&'a str>,
     bindings: HashMap<(Strength, Box<str>), Arc<Binding>>,
     profiles: Profiles,
 }
 
 impl<'a> Loading<'a, '_> {
     fn load(&mut self, url: &'a str) {
-        if self.profiles.by_url.contains_key(url) || self.open.contains(&url) {
+        if !self.begun.insert(url) {
             return;
         }
-        self.open.push(url);
-        let result = self.compile(url);
-        self.open.pop();
-        match result {
+        match self.compile(url) {
             Ok(profile) => {
                 self.profiles.by_url.insert(url.into(), ProfileId(self.profiles.list.len()));
                 self.profiles.list.push(profile);
             }
-            Err(error) => self.profiles.refused.push((url.into(), error)),
+            Err(error) => {
+                self.profiles.refused.push((url.into(), error));
+                // A bad definition must not do away with a good one.
+                if let Some(earlier) = self.replaced.get_mut(url).and_then(Vec::pop) {
+                    self.sources.insert(url, earlier);
+                    self.begun.remove(url);
+                    self.load(url);
+                }
+            }
         }
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Walk<'a> {
     pub issues: Vec<Issue>,
     /// References to other resources of this server whose profile matters.
     pub targets: Vec<Target>,
+    /// Extensions whose definitions cannot be evaluated in full.
+    pub partial: Vec<ProfileId>,
     /// The resource at hand, and the one it is contained in (or itself).
     resource: &'a Value,
     root: &'a Value,
@@ -91,6 +93,7 @@ impl<'a> Walk<'a> {
             in_full,
             issues: Vec::new(),
             targets: Vec::new(),
+            partial: Vec::new(),
             resource,
             root: resource,
             root_type: "Resource",

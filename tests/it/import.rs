@@ -324,7 +324,8 @@ async fn an_import_that_is_stopped_goes_on_behind_its_last_transaction() {
 async fn the_exit_code_tells_findings_from_failure() {
     let directory = Directory::new().await;
     let run = async |path: PathBuf| {
-        let args = ImportArgs { paths: vec![path], rejects: None, batch: None, enforce: None, json: true, no_resume: false };
+        let args =
+            ImportArgs { paths: vec![path], rejects: None, batch: None, enforce: None, json: true, no_resume: false };
         import::run(&directory.app, &args).await.map(|code| format!("{code:?}"))
     };
     let code = |number: u8| format!("{:?}", std::process::ExitCode::from(number));

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("validate", &["fhir"]),
     ("store", &["fhir", "search"]),
     ("config", &["validate"]),
+    ("packages", &["fhir"]),
     ("app", &["fhir", "config", "search", "validate", "store"]),
     ("interactions", &["fhir", "config", "search", "validate", "store", "app"]),
     ("http", &["fhir", "search", "store", "app", "interactions"]),
@@ -19,7 +20,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("export", &["fhir", "search", "store", "app"]),
     (
         "cli",
-        &["fhir", "config", "search", "validate", "store", "app", "interactions", "http", "demo", "ingest", "export"],
+        &[
+            "fhir",
+            "config",
+            "search",
+            "validate",
+            "packages",
+            "store",
+            "app",
+            "interactions",
+            "http",
+            "demo",
+            "ingest",
+            "export",
+        ],
     ),
 ];
 

@@ -14,6 +14,7 @@ mod harness;
 mod import;
 mod layering;
 mod migrations;
+mod packages;
 mod plan_net;
 mod rest;
 mod robustness;

@@ -18,7 +18,7 @@ pub fn package() -> Option<PathBuf> {
     package
 }
 
-fn import(server: &Server, package: &PathBuf) -> String {
+pub fn import(server: &Server, package: &PathBuf) -> String {
     let done = server.command(&["import"]).arg(package).output().expect("the import runs");
     let (out, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert_eq!(done.status.code(), Some(0), "{out}{errors}");

@@ -93,11 +93,20 @@ impl Terminology {
             quoted: built_in.quoted.clone(),
         };
         for resource in extra {
-            if let Some(definition) = Definition::from_value(resource)? {
-                all.add(definition);
-            }
+            all.take(resource)?;
         }
         Ok(all)
+    }
+
+    /// Takes one more resource, as [`Self::with`] does, before anything is asked: what was expanded is not expanded again.
+    ///
+    /// # Errors
+    /// [`TerminologyError`] when it cannot be read; then nothing is changed.
+    pub fn take(&mut self, resource: Value) -> Result<(), TerminologyError> {
+        if let Some(definition) = Definition::from_value(resource)? {
+            self.add(definition);
+        }
+        Ok(())
     }
 
     fn load(files: &[&str]) -> Self {

@@ -64,13 +64,13 @@ impl Linker<'_> {
         for (ordinal, child) in &mut shape.children {
             let is_it = |node: &&'static Node| node.elements().iter().find(|it| it.ordinal == *ordinal);
             let base_min = nodes.iter().find_map(is_it).map_or(0, |element| element.min);
-            if child.min > base_min {
+            let slices = child.slicing.iter().flat_map(|slicing| &slicing.slices);
+            if child.min > base_min || slices.into_iter().any(|slice| slice.shape.min > 0) {
                 shape.required = shape.required.with(ElementSet::of_ordinal(*ordinal));
             }
             let below = self.below(nodes, *ordinal, child);
             self.complete(child, &below, problems);
         }
-        // A profile that asks for nothing of an element adds nothing to its base.
         let Some(Slicing { discriminators, slices, .. }) = &mut shape.slicing else { return };
         for slice in slices {
             self.complete(&mut slice.shape, nodes, problems);

@@ -32,7 +32,7 @@ impl<'a> Walk<'a> {
         }
         let is_modifier = element == "modifierExtension";
         let found = self.validator.profiles.find(url).filter(|(_, profile)| profile.is_extension());
-        let Some((_, profile)) = found else {
+        let Some((id, profile)) = found else {
             let name = excerpt(url);
             return match is_modifier {
                 true => {
@@ -53,6 +53,9 @@ impl<'a> Walk<'a> {
             let place = if profile.is_modifier { "modifierExtension" } else { "extension" };
             let sentence = format!("{} belongs in {place}", short(url));
             self.report(|| Issue::error(IssueCode::Extension, sentence).rule(&*profile.url), path);
+        }
+        if !profile.problems.is_empty() && !self.partial.contains(&id) {
+            self.partial.push(id);
         }
         lay(on, &profile.shape);
     }

@@ -15,7 +15,7 @@ use crate::validate::base::STRUCTURES;
 use crate::validate::shape::{ProfileRef, Shape};
 
 /// The resources of a Bundle by what refers to them: `fullUrl`, and `Type/id`.
-pub(super) fn entries<'a>(bundle: &'a Map<String, Value>) -> HashMap<&'a str, &'a Value> {
+pub(super) fn entries(bundle: &Map<String, Value>) -> HashMap<&str, &Value> {
     let entries = bundle.get("entry").and_then(Value::as_array).into_iter().flatten();
     entries.filter_map(|entry| Some((entry.get("fullUrl")?.as_str()?, entry.get("resource")?))).collect()
 }

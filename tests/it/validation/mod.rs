@@ -5,6 +5,7 @@ mod cases;
 mod definitions;
 mod mutations;
 mod operation;
+mod packages;
 mod properties;
 mod snapshots;
 mod writes;
@@ -35,15 +36,5 @@ fn every_mutant_of_the_published_examples_is_refused_for_the_right_reason() {
     if crate::plan_net::package().is_none() {
         return;
     }
-    mutations::run(&|resource| {
-        let verdict = validator().validate(resource, Enforce::PlanNet, &[]);
-        let found = verdict.issues.into_iter().map(|issue| mutations::Found {
-            severity: issue.severity.as_str().to_owned(),
-            code: issue.code.as_str().to_owned(),
-            at: issue.expression,
-            rule: issue.rule,
-            diagnostics: issue.diagnostics,
-        });
-        found.collect()
-    });
+    mutations::run(&|resource| mutations::found(validator().validate(resource, Enforce::PlanNet, &[])));
 }

@@ -25,6 +25,7 @@ pub use bench::{Expected, Mutant};
 
 use bench::Bench;
 use model::{Schemas, Subject};
+use plumbline::validate::Verdict;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -35,6 +36,18 @@ pub struct Found {
     pub at: Option<String>,
     pub rule: Option<String>,
     pub diagnostics: String,
+}
+
+/// The issues of a verdict.
+pub fn found(verdict: Verdict) -> Vec<Found> {
+    let issues = verdict.issues.into_iter().map(|issue| Found {
+        severity: issue.severity.as_str().to_owned(),
+        code: issue.code.as_str().to_owned(),
+        at: issue.expression,
+        rule: issue.rule,
+        diagnostics: issue.diagnostics,
+    });
+    issues.collect()
 }
 
 /// The validator under test: takes a resource, gives every issue of the verdict.
