@@ -1,5 +1,4 @@
-//! Invariants that are evaluated in Rust: those that are asked for so often that it pays, and those that need more than
-//! FHIRPath over JSON can tell. A test compares the former with their expressions.
+//! Invariants that need more than FHIRPath over JSON can tell: comparisons of what cannot always be compared.
 
 use std::cmp::Ordering;
 
@@ -7,7 +6,7 @@ use serde_json::Value;
 
 use crate::fhir::path::{Decimal, compare_times};
 
-/// The function that says the same as an expression, if there is one.
+/// The function that stands for an expression, if there is one.
 pub(super) fn of(expression: &str) -> Option<fn(&Value) -> bool> {
     FORMS.iter().find(|(text, _)| *text == expression).map(|(_, form)| *form)
 }
@@ -39,5 +38,43 @@ fn rng_2(range: &Value) -> bool {
     match (value(low), value(high)) {
         (Some(a), Some(b)) if unit(low) == unit(high) => a <= b,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_period_is_wrong_only_when_that_is_certain() {
+        let check = |start: &str, end: &str, expected| {
+            assert_eq!(per_1(&json!({"start": start, "end": end})), expected, "{start} to {end}");
+        };
+        check("2020-01-01", "2020-01-01", true);
+        check("2020-01-02", "2020-01-01", false);
+        check("2021", "2021-06", true);
+        check("2021-06", "2021", true);
+        check("2021-06", "2020", false);
+        check("2020-01-01T10:00:00+02:00", "2020-01-01T09:00:00Z", true);
+        check("2020-01-01T10:00:00-02:00", "2020-01-01T09:00:00Z", false);
+        check("nonsense", "2020", true);
+        assert!(per_1(&json!({"start": "2020"})));
+    }
+
+    #[test]
+    fn a_range_is_compared_within_one_unit() {
+        let check = |low: &str, high: &str, unit: &str, expected| {
+            let end = |value: &str, unit: &str| json!({"value": value.parse::<serde_json::Number>().expect("a number"), "unit": unit});
+            assert_eq!(
+                rng_2(&json!({"low": end(low, "km"), "high": end(high, unit)})),
+                expected,
+                "{low} to {high} {unit}"
+            );
+        };
+        check("1", "2.5", "km", true);
+        check("3", "2.50", "km", false);
+        check("3", "2", "m", true);
     }
 }

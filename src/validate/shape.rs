@@ -130,7 +130,7 @@ pub struct Invariant {
 #[derive(Debug)]
 pub enum Test {
     Path(Path),
-    /// The same as its expression, written in Rust because it is asked for so often.
+    /// What its expression means, where FHIRPath cannot say it (see `native`).
     Native(fn(&Value) -> bool),
     /// An expression that cannot be evaluated here: every verdict that it would have touched says so.
     Unknown(Box<str>),

@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("interactions", &["fhir", "config", "search", "validate", "store", "app"]),
     ("http", &["fhir", "search", "store", "app", "interactions"]),
     ("demo", &[]),
-    ("ingest", &["fhir", "config", "search", "store", "app", "interactions"]),
+    ("ingest", &["fhir", "config", "search", "validate", "store", "app", "interactions"]),
     ("export", &["fhir", "search", "store", "app"]),
     (
         "cli",
