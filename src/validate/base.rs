@@ -50,7 +50,8 @@ impl Base {
         bindings: &mut HashMap<&'static str, Arc<Binding>>,
     ) -> Shape {
         let rule = |path: &str| format!("{STRUCTURES}{}#{path}", path.split('.').next().unwrap_or(path)).into();
-        let mut shape = Shape::new(rule(node.path), 0, u32::MAX);
+        let shape_of = |path: &str, min, max| Shape { is_base: true, ..Shape::new(rule(path), min, max) };
+        let mut shape = shape_of(node.path, 0, u32::MAX);
         shape.invariants = self.invariants(&node.constraints, node.path);
         let mut base = node.base;
         while let Some(inherited) = base.map(|id| definitions.node(id)) {
@@ -59,7 +60,7 @@ impl Base {
         }
         for element in node.elements() {
             let path = format!("{}.{}", node.path, element.name);
-            let mut child = Shape::new(rule(&path), element.min, element.max);
+            let mut child = shape_of(&path, element.min, element.max);
             child.binding = binding(element, bindings);
             let properties = || node.properties().iter().filter(|property| property.element == *element);
             if properties().any(|property| !property.targets.is_empty()) {

@@ -120,7 +120,11 @@ impl Validator {
     fn walk(&self, resource: &Value, enforce: Enforce, nominated: &[ProfileId], in_full: bool) -> Verdict {
         let mut walk = Walk::new(self, enforce, in_full, resource);
         let mut notes = Vec::new();
-        let mut held = self.held(resource, enforce, |issue| notes.push(issue));
+        let mut held = self.held(resource, enforce, |issue| {
+            if notes.len() < walk::MAX_ISSUES {
+                notes.push(issue);
+            }
+        });
         for id in nominated {
             let Some(profile) = self.profiles.get(*id) else { continue };
             let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");

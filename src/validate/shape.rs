@@ -32,6 +32,8 @@ pub struct Shape {
     pub slicing: Option<Slicing>,
     /// Profiles whose shape is already part of this one, since the profile at hand goes into their elements.
     pub inlined: Vec<ProfileId>,
+    /// It is of the base definition, which a profile's bindings and targets take the place of.
+    pub is_base: bool,
 }
 
 impl Shape {
@@ -50,6 +52,7 @@ impl Shape {
             required: ElementSet::EMPTY,
             slicing: None,
             inlined: Vec::new(),
+            is_base: false,
         }
     }
 

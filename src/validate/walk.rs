@@ -22,6 +22,7 @@ mod xhtml;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
 
@@ -39,7 +40,7 @@ pub(super) use wording::excerpt;
 use wording::kind_of;
 
 /// The most issues that are listed: a hostile body of many small faults must not be answered with a far bigger one.
-const MAX_ISSUES: usize = 1000;
+pub(super) const MAX_ISSUES: usize = 1000;
 
 /// The most steps below the root: each is one level of JSON, of which serde_json reads no more than this.
 const MAX_DEPTH: usize = 128;
@@ -76,8 +77,10 @@ pub(super) struct Walk<'a> {
     /// The type of `root` and how deep it lies, which is where the paths of its elements begin.
     root_type: &'a str,
     root_depth: usize,
-    /// The Bundle around it, by the names that its entries are referred to.
-    entries: Option<HashMap<&'a str, &'a Value>>,
+    /// What `root` contains, by id.
+    contained: HashMap<&'a str, &'a Value>,
+    /// The entries of the Bundle around it, by what refers to them.
+    entries: HashMap<Cow<'a, str>, &'a Value>,
     in_contained: bool,
     truncated: bool,
     trials: usize,
@@ -98,7 +101,8 @@ impl<'a> Walk<'a> {
             root: resource,
             root_type: "Resource",
             root_depth: 0,
-            entries: None,
+            contained: HashMap::new(),
+            entries: HashMap::new(),
             in_contained: false,
             truncated: false,
             trials: 0,
@@ -157,9 +161,11 @@ impl<'a> Walk<'a> {
     /// A resource that stands by itself: the whole, or the entry of a Bundle.
     fn top(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
         let outer = (self.resource, self.root, self.root_type, self.root_depth);
+        let contained = std::mem::replace(&mut self.contained, references::contained(value));
         (self.resource, self.root, self.root_depth) = (value, value, path.depth());
         self.resource(value, shapes, path);
         (self.resource, self.root, self.root_type, self.root_depth) = outer;
+        self.contained = contained;
     }
 
     fn resource(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
@@ -173,10 +179,12 @@ impl<'a> Walk<'a> {
                     if !self.in_contained {
                         self.root_type = name;
                     }
-                    if name == "Bundle" {
-                        self.entries = Some(references::entries(object));
+                    if name != "Bundle" {
+                        return self.object(value, object, node, shapes, path);
                     }
+                    let outer = std::mem::replace(&mut self.entries, references::entries(object));
                     self.object(value, object, node, shapes, path);
+                    self.entries = outer;
                 }
                 None => {
                     let problem = format_args!("Resource type '{}' is not known here", excerpt(name));

@@ -8,17 +8,15 @@ use super::{Shapes, Walk};
 use crate::fhir::definitions::{Property, Strength};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::terminology::CodeSet;
-use crate::validate::base::STRUCTURES;
 use crate::validate::shape::{Binding, Shape};
 
 impl<'a> Walk<'a> {
     /// Checks a coded value against the bindings on it. A profile's binding takes the place of the base definition's.
     pub(super) fn bindings(&mut self, value: &'a Value, property: &'a Property, on: &Shapes<'a>, path: &Path<'_>) {
-        let is_base = |shape: &Shape| shape.rule.starts_with(STRUCTURES) && shape.inlined.is_empty();
-        let profiled = on.iter().any(|shape| shape.binding.is_some() && !is_base(shape));
+        let profiled = on.iter().any(|shape| shape.binding.is_some() && !shape.is_base);
         for shape in on {
             if let Some(binding) = &shape.binding
-                && !(profiled && is_base(shape))
+                && !(profiled && shape.is_base)
                 && (binding.strength == Strength::Required || self.in_full)
             {
                 self.binding(value, property, binding, shape, path);

@@ -1,6 +1,7 @@
 //! What references refer to (R4 references.html): their format, the type of their target, and its profile when the target is
 //! here.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
@@ -11,13 +12,28 @@ use super::{Shapes, Walk, reference};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::path::type_in_reference;
 use crate::validate::Target;
-use crate::validate::base::STRUCTURES;
 use crate::validate::shape::{ProfileRef, Shape};
 
-/// The resources of a Bundle by what refers to them: `fullUrl`, and `Type/id`.
-pub(super) fn entries(bundle: &Map<String, Value>) -> HashMap<&str, &Value> {
-    let entries = bundle.get("entry").and_then(Value::as_array).into_iter().flatten();
-    entries.filter_map(|entry| Some((entry.get("fullUrl")?.as_str()?, entry.get("resource")?))).collect()
+/// The resources of a Bundle by what refers to them: `fullUrl`, and `Type/id` (R4 bundle.html#references).
+pub(super) fn entries(bundle: &Map<String, Value>) -> HashMap<Cow<'_, str>, &Value> {
+    let mut found = HashMap::new();
+    for entry in bundle.get("entry").and_then(Value::as_array).into_iter().flatten() {
+        let Some(resource) = entry.get("resource") else { continue };
+        let text = |name: &str| resource.get(name).and_then(Value::as_str);
+        if let (Some(name), Some(id)) = (text("resourceType"), text("id")) {
+            found.insert(Cow::Owned(format!("{name}/{id}")), resource);
+        }
+        if let Some(url) = entry.get("fullUrl").and_then(Value::as_str) {
+            found.insert(Cow::Borrowed(url), resource);
+        }
+    }
+    found
+}
+
+/// What a resource contains, by id.
+pub(super) fn contained(resource: &Value) -> HashMap<&str, &Value> {
+    let contained = resource.get("contained").and_then(Value::as_array).into_iter().flatten();
+    contained.filter_map(|resource| Some((resource.get("id")?.as_str()?, resource))).collect()
 }
 
 impl<'a> Walk<'a> {
@@ -30,16 +46,11 @@ impl<'a> Walk<'a> {
             self.fault(IssueCode::Value, &path.name("reference"), problem);
         }
         if let Some(id) = text.strip_prefix('#').filter(|id| !id.is_empty())
-            && self.contained_resource(id).is_none()
+            && !self.contained.contains_key(id)
         {
             let sentence = format!("There is no contained resource '{}'", excerpt(id));
             self.report(|| Issue::error(IssueCode::Invariant, sentence).rule("ref-1"), path);
         }
-    }
-
-    fn contained_resource(&self, id: &str) -> Option<&'a Value> {
-        let contained = self.root.get("contained")?.as_array()?;
-        contained.iter().find(|resource| resource.get("id").and_then(Value::as_str) == Some(id))
     }
 
     /// The type, and where it can be looked at the profile, of what a Reference refers to.
@@ -48,14 +59,13 @@ impl<'a> Walk<'a> {
         let literal = text("reference").unwrap_or_default();
         let here = match literal.strip_prefix('#') {
             Some("") => Some(self.root),
-            Some(id) => self.contained_resource(id),
-            None => self.in_bundle(literal),
+            Some(id) => self.contained.get(id).copied(),
+            None => self.entries.get(literal).copied(),
         };
         let found = here.and_then(|resource| resource.get("resourceType")?.as_str());
         let Some(type_name) = found.or_else(|| type_in_reference(literal)).or_else(|| text("type")) else { return };
-        let is_base = |shape: &Shape| shape.rule.starts_with(STRUCTURES);
-        let profiled = on.iter().any(|shape| !is_base(shape) && !targets_of(shape).is_empty());
-        for shape in on.iter().filter(|shape| !(profiled && is_base(shape))) {
+        let profiled = on.iter().any(|shape| !shape.is_base && !targets_of(shape).is_empty());
+        for shape in on.iter().filter(|shape| !(profiled && shape.is_base)) {
             let targets = targets_of(shape);
             if targets.is_empty() {
                 continue;
@@ -122,19 +132,6 @@ impl<'a> Walk<'a> {
             let sentence = format_args!("What '{}' refers to does not meet {}", excerpt(literal), names.join(" or "));
             self.breach(IssueCode::Value, path, shape, sentence);
         }
-    }
-
-    /// The entry of the Bundle around that a reference means (R4 bundle.html#references).
-    fn in_bundle(&self, literal: &str) -> Option<&'a Value> {
-        let entries = self.entries.as_ref()?;
-        if let Some(resource) = entries.get(literal) {
-            return Some(*resource);
-        }
-        let (name, id) = literal.split_once('/')?;
-        entries.values().copied().find(|resource| {
-            let is = |member: &str, text: &str| resource.get(member).and_then(Value::as_str) == Some(text);
-            is("resourceType", name) && is("id", id)
-        })
     }
 }
 
