@@ -1,6 +1,7 @@
-//! Invariants that need more than FHIRPath over JSON can tell: comparisons of what cannot always be compared.
+//! Invariants that FHIRPath over JSON cannot tell, or not in reasonable time.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -13,10 +14,39 @@ pub(super) fn of(expression: &str) -> Option<fn(&Value) -> bool> {
 
 type Form = fn(&Value) -> bool;
 
+const DOM_3: &str = "contained.where((('#'+id in (%resource.descendants().reference | %resource.descendants().as(canonical) | %resource.descendants().as(uri) | %resource.descendants().as(url))) or descendants().where(reference = '#').exists() or descendants().where(as(canonical) = '#').exists() or descendants().where(as(canonical) = '#').exists()).not()).trace('unmatched', id).empty()";
+
 const FORMS: &[(&str, Form)] = &[
     ("start.hasValue().not() or end.hasValue().not() or (start <= end)", per_1),
+    (DOM_3, dom_3),
     ("low.empty() or high.empty() or (low <= high)", rng_2),
 ];
+
+/// Each contained resource is referred to from the resource it is in, or refers to it. The expression walks through the
+/// whole resource for each of them; here it is walked through once. A text that begins with # counts as a reference.
+fn dom_3(resource: &Value) -> bool {
+    let Some(contained) = resource.get("contained").and_then(Value::as_array) else { return true };
+    let mut referred = HashSet::new();
+    references(resource, &mut referred);
+    contained.iter().all(|resource| {
+        let is_referred_to = resource.get("id").and_then(Value::as_str).is_some_and(|id| referred.contains(id));
+        is_referred_to || {
+            let mut own = HashSet::new();
+            references(resource, &mut own);
+            own.contains("")
+        }
+    })
+}
+
+/// What follows the # in all texts that begin with one. The depth of JSON is bounded when it is parsed.
+fn references<'v>(value: &'v Value, found: &mut HashSet<&'v str>) {
+    match value {
+        Value::String(text) => found.extend(text.strip_prefix('#')),
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(object) => object.values().for_each(|member| references(member, found)),
+        _ => {}
+    }
+}
 
 /// A period does not end before it starts. Where the precision of the two leaves that open, as for 2021 and 2021-06, it is
 /// not wrong (as R5 has it, where the expression compares the boundaries).
@@ -61,6 +91,18 @@ mod tests {
         check("2020-01-01T10:00:00-02:00", "2020-01-01T09:00:00Z", false);
         check("nonsense", "2020", true);
         assert!(per_1(&json!({"start": "2020"})));
+    }
+
+    #[test]
+    fn a_contained_resource_is_tied_to_what_contains_it() {
+        let check = |contained: serde_json::Value, expected| {
+            let resource = json!({"contained": [contained], "endpoint": [{"reference": "#a"}]});
+            assert_eq!(dom_3(&resource), expected, "{resource}");
+        };
+        check(json!({"id": "a"}), true);
+        check(json!({"id": "b"}), false);
+        check(json!({}), false);
+        check(json!({"id": "b", "managingOrganization": {"reference": "#"}}), true);
     }
 
     #[test]

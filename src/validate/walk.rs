@@ -39,14 +39,15 @@ use path::{Path, is_identifier};
 pub(super) use wording::excerpt;
 use wording::kind_of;
 
-/// The most issues that are listed: a hostile body of many small faults must not be answered with a far bigger one.
+/// The most errors that are listed, and the most of the rest: a hostile body of many small faults must not be answered with a far bigger one.
 pub(super) const MAX_ISSUES: usize = 1000;
 
 /// The most steps below the root: each is one level of JSON, of which serde_json reads no more than this.
 const MAX_DEPTH: usize = 128;
 
-/// How often one verdict may look whether an element would meet a profile: each is a walk of its own.
-const MAX_TRIALS: usize = 2000;
+/// How often one verdict may look whether an element would meet a profile. Each is a walk of its own, but over one element
+/// with one profile there is only one.
+const MAX_TRIALS: usize = 100_000;
 
 const EMPTY_ELEMENT: &str = "An element must have a value or children";
 
@@ -82,7 +83,11 @@ pub(super) struct Walk<'a> {
     /// The entries of the Bundle around it, by what refers to them.
     entries: HashMap<Cow<'a, str>, &'a Value>,
     in_contained: bool,
-    truncated: bool,
+    /// Errors among the issues.
+    errors: usize,
+    /// There are more errors, or more of the rest, than are listed.
+    errors_cut: bool,
+    notes_cut: bool,
     trials: usize,
     /// What is being compared with a profile further up, or has been: a resource that refers to itself is met once.
     compared: HashMap<(*const Value, ProfileId), bool>,
@@ -104,7 +109,9 @@ impl<'a> Walk<'a> {
             contained: HashMap::new(),
             entries: HashMap::new(),
             in_contained: false,
-            truncated: false,
+            errors: 0,
+            errors_cut: false,
+            notes_cut: false,
             trials: 0,
             compared: HashMap::new(),
         }
@@ -115,8 +122,11 @@ impl<'a> Walk<'a> {
         let name = self.resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");
         let shapes = self.shapes_of(profiles);
         self.top(self.resource, &shapes, &Path::root(if is_identifier(name) { name } else { "Resource" }));
-        if self.truncated {
-            self.issues.push(Issue::error(IssueCode::TooCostly, "There are more issues than are listed here"));
+        let more = |what| format!("There are more {what} than are listed here");
+        if self.errors_cut {
+            self.issues.push(Issue::error(IssueCode::TooCostly, more("errors")));
+        } else if self.notes_cut {
+            self.issues.push(Issue::information(IssueCode::TooCostly, more("warnings")));
         }
     }
 
@@ -129,11 +139,16 @@ impl<'a> Walk<'a> {
     }
 
     fn report(&mut self, issue: impl FnOnce() -> Issue, path: &Path<'_>) {
-        if self.issues.len() >= MAX_ISSUES {
-            self.truncated = true;
+        if self.errors >= MAX_ISSUES {
+            self.errors_cut = true;
             return;
         }
-        let issue = issue().at(path.to_string());
+        let issue = issue();
+        if !issue.is_error() && self.issues.len() - self.errors >= MAX_ISSUES {
+            self.notes_cut = true;
+            return;
+        }
+        let issue = issue.at(path.to_string());
         // Two shapes may ask for the same thing.
         let is_same = |other: &Issue| {
             other.expression == issue.expression
@@ -144,6 +159,7 @@ impl<'a> Walk<'a> {
                 }
         };
         if !self.issues.iter().rev().take(32).any(is_same) {
+            self.errors += usize::from(issue.is_error());
             self.issues.push(issue);
         }
     }
@@ -330,18 +346,19 @@ impl<'a> Walk<'a> {
         }
         self.trials += 1;
         if self.trials > MAX_TRIALS {
-            self.truncated = true;
+            self.errors_cut = true;
             return true;
         }
         self.compared.insert(key, true);
         let shapes = self.shapes_of(&[profile]);
         let issues = std::mem::take(&mut self.issues);
-        let outer = (self.in_full, self.targets.len());
-        self.in_full = false;
+        let outer = (self.in_full, self.errors, self.errors_cut, self.targets.len());
+        (self.in_full, self.errors) = (false, 0);
         walk(self, &shapes);
-        self.in_full = outer.0;
-        self.targets.truncate(outer.1);
-        let meets = !std::mem::replace(&mut self.issues, issues).iter().any(Issue::is_error);
+        let meets = self.errors == 0;
+        self.issues = issues;
+        (self.in_full, self.errors, self.errors_cut) = (outer.0, outer.1, outer.2);
+        self.targets.truncate(outer.3);
         self.compared.insert(key, meets);
         meets
     }
