@@ -77,29 +77,32 @@ pub fn entries(app: &App, bundle: &mut Value) -> Result<Vec<Result<Entry, FhirEr
 
 /// The same refusal, located in entry `n`: `Practitioner.name` becomes `Bundle.entry[n].resource.name`.
 pub fn within(mut error: FhirError, n: usize) -> FhirError {
-    for issue in &mut error.issues {
-        let place = match issue.expression.take() {
-            None => format!("Bundle.entry[{n}]"),
-            Some(path) if path.starts_with("Bundle.entry[") => path,
-            Some(path) if path.starts_with("http.") => format!("Bundle.entry[{n}].request.url"),
-            Some(path)
-                if path == "request"
-                    || path.starts_with("request.")
-                    || path.starts_with("resource") && !path.starts_with("resourceType") =>
-            {
-                format!("Bundle.entry[{n}].{path}")
-            }
-            Some(path) => match path.split_once('.') {
-                Some((root, rest)) if root.starts_with(|c: char| c.is_ascii_uppercase()) => {
-                    format!("Bundle.entry[{n}].resource.{rest}")
-                }
-                None if path.starts_with(|c: char| c.is_ascii_uppercase()) => format!("Bundle.entry[{n}].resource"),
-                _ => format!("Bundle.entry[{n}].resource.{path}"),
-            },
-        };
-        issue.expression = Some(place);
-    }
+    error.issues.iter_mut().for_each(|issue| locate(issue, n));
     error
+}
+
+/// The same for one issue.
+pub fn locate(issue: &mut Issue, n: usize) {
+    let place = match issue.expression.take() {
+        None => format!("Bundle.entry[{n}]"),
+        Some(path) if path.starts_with("Bundle.entry[") => path,
+        Some(path) if path.starts_with("http.") => format!("Bundle.entry[{n}].request.url"),
+        Some(path)
+            if path == "request"
+                || path.starts_with("request.")
+                || path.starts_with("resource") && !path.starts_with("resourceType") =>
+        {
+            format!("Bundle.entry[{n}].{path}")
+        }
+        Some(path) => match path.split_once('.') {
+            Some((root, rest)) if root.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                format!("Bundle.entry[{n}].resource.{rest}")
+            }
+            None if path.starts_with(|c: char| c.is_ascii_uppercase()) => format!("Bundle.entry[{n}].resource"),
+            _ => format!("Bundle.entry[{n}].resource.{path}"),
+        },
+    };
+    issue.expression = Some(place);
 }
 
 fn bad(sentence: impl Into<String>, at: &str) -> FhirError {

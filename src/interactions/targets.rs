@@ -17,7 +17,7 @@ use super::write::{Put, stored};
 /// Compares what `puts` refer to with what is stored after them.
 ///
 /// # Errors
-/// 422 with all that is wrong with the first resource that refers to something else than it must.
+/// 422 with each reference that is to something else than it must be.
 pub(super) async fn check(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<(), FhirError> {
     let mut wanted: Vec<(&Put, &validate::Target, Target)> = Vec::new();
     for put in puts {
@@ -25,15 +25,15 @@ pub(super) async fn check(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<()
         wanted.extend(targets.filter_map(|it| Some((put, it, app.extractor().resolve(&it.reference)?))));
     }
     let issues = of_another_kind(app, conn, wanted.iter().map(|(_, asked, target)| (*asked, target.clone()))).await?;
-    let mut wrong = wanted.iter().zip(issues).filter_map(|((put, ..), issue)| Some((*put, issue?)));
-    let Some((first, issue)) = wrong.next() else { return Ok(()) };
-    let mut issues = vec![issue];
-    issues.extend(wrong.take_while(|(put, _)| std::ptr::eq(*put, first)).map(|(_, issue)| issue));
-    for issue in &mut issues {
-        let Target { resource_type, id } = &first.target;
+    let wrong = wanted.iter().zip(issues).filter_map(|((put, ..), issue)| {
+        let Target { resource_type, id } = &put.target;
+        let mut issue = issue?;
+        // The name is what a transaction finds the entry by.
         issue.diagnostics = format!("{resource_type}/{id} cannot refer to it: {}", issue.diagnostics);
-    }
-    Err(FhirError::with_issues(Kind::Invalid, issues))
+        Some(issue)
+    });
+    let wrong: Vec<Issue> = wrong.collect();
+    if wrong.is_empty() { Ok(()) } else { Err(FhirError::with_issues(Kind::Invalid, wrong)) }
 }
 
 /// For each reference, what is wrong with the resource of this server that it resolves to.

@@ -21,7 +21,7 @@ use crate::store::history;
 
 use super::answer::Answer;
 use super::batch::unless_known;
-use super::bundle::{self, Call, Entry, Get, What, type_named, within};
+use super::bundle::{self, Call, Entry, Get, What, locate, type_named, within};
 use super::condition::{self, Condition, Matched};
 use super::create::new_id;
 use super::expected::{Expected, version_number};
@@ -423,16 +423,20 @@ fn set(answers: &mut [Option<(Answer, bool)>], n: usize, answer: Answer, is_get:
     }
 }
 
-/// A refusal of one of several writes, located in the entry whose resource its sentence names.
-fn located(error: FhirError, writes: &Writes) -> FhirError {
-    let entry = writes.puts.iter().zip(&writes.entries).find(|(put, _)| {
-        let name = format!("{}/{} ", put.target.resource_type, put.target.id);
-        error.issues.iter().any(|issue| issue.diagnostics.starts_with(&name))
-    });
-    match entry {
-        Some((_, n)) => within(error, *n),
-        None => error,
+/// A refusal of writes, each issue located in the entry whose resource its sentence begins with.
+fn located(mut error: FhirError, writes: &Writes) -> FhirError {
+    let entries: HashMap<String, usize> = writes
+        .puts
+        .iter()
+        .zip(&writes.entries)
+        .map(|(put, entry)| (format!("{}/{}", put.target.resource_type, put.target.id), *entry))
+        .collect();
+    for issue in &mut error.issues {
+        if let Some(n) = issue.diagnostics.split(' ').next().and_then(|name| entries.get(name)) {
+            locate(issue, *n);
+        }
     }
+    error
 }
 
 async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Answer, FhirError> {

@@ -17,7 +17,7 @@ use crate::fhir::resource::{self, Unstamped};
 use crate::fhir::subset;
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::include::references;
-use crate::search::value::{IndexEntries, Target};
+use crate::search::value::{IndexEntries, ReferenceEntry, Target};
 use crate::store::change::{self, Change, Kind as ChangeKind};
 use crate::store::conn::Conn;
 use crate::store::resources::{self, Current};
@@ -190,9 +190,10 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put], integrity: Referenc
     if integrity == References::Enforce {
         let gone = changes.iter().filter(|change| change.body.is_none());
         deleted.extend(gone.filter_map(|change| Some((change.rid?, change.target.clone()))));
-        mentioned.extend(
-            changes.iter().flat_map(|change| change.add.references.iter().map(|reference| reference.target.clone())),
-        );
+        mentioned.extend(changes.iter().flat_map(|change| {
+            let to = |reference: &ReferenceEntry| (change.target.clone(), reference.target.clone());
+            change.add.references.iter().map(to)
+        }));
     }
     change::apply(conn, changes).await?;
     // What counts is how things are in the end: the same transaction may delete or change a referrer too.
@@ -287,17 +288,18 @@ pub(super) async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) ->
     Ok(())
 }
 
-pub(super) async fn check_references(conn: &mut Conn, mentioned: Vec<Target>) -> Result<(), FhirError> {
-    if mentioned.is_empty() {
-        return Ok(());
-    }
-    let issues: Vec<Issue> = resources::missing(conn, &mentioned)
-        .await?
-        .into_iter()
-        .map(|Target { resource_type, id }| {
-            Issue::error(IssueCode::NotFound, format!("The reference to {resource_type}/{id} does not resolve."))
-                .at(format!("descendants().where(reference = '{resource_type}/{id}')"))
-        })
-        .collect();
+/// # Errors
+/// 422 with each reference to what is not here; `mentioned` says what refers to what.
+pub(super) async fn check_references(conn: &mut Conn, mentioned: Vec<(Target, Target)>) -> Result<(), FhirError> {
+    let targets: Vec<Target> = mentioned.iter().map(|(_, target)| target.clone()).collect();
+    let missing: HashSet<Target> = resources::missing(conn, &targets).await?.into_iter().collect();
+    let issue = |(from, to): &(Target, Target)| {
+        let to = format!("{}/{}", to.resource_type, to.id);
+        // The name is what a transaction finds the entry by.
+        let sentence = format!("{}/{} refers to {to}, which does not exist here.", from.resource_type, from.id);
+        let place = format!("{}.descendants().where(reference = '{to}')", from.resource_type);
+        Issue::error(IssueCode::NotFound, sentence).at(place)
+    };
+    let issues: Vec<Issue> = mentioned.iter().filter(|(_, target)| missing.contains(target)).map(issue).collect();
     if issues.is_empty() { Ok(()) } else { Err(FhirError::with_issues(Kind::Invalid, issues)) }
 }

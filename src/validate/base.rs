@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::definition::ConstraintDefinition;
 use super::native;
 use super::shape::{Binding, Invariant, ProfileRef, Shape, Test, TypeRule};
 use crate::fhir::definitions::{Constraint, Definitions, Element, Node, NodeId, Strength};
@@ -39,8 +40,17 @@ impl Base {
     }
 
     /// True for an invariant of the base definitions, which holds without a profile that repeats it.
-    pub fn states(&self, key: &str, expression: &str) -> bool {
-        HELD_BY_THE_WALK.contains(&key) || self.stated.contains_key(&(key, expression))
+    ///
+    /// The wording of those that every snapshot repeats differs between tools, so they are known by where they come from; a
+    /// constraint that just has the same key comes from the profile itself.
+    pub fn states(&self, constraint: &ConstraintDefinition, expression: &str, is_snapshot: bool) -> bool {
+        let key = constraint.key;
+        let is_inherited = match constraint.source {
+            Some(source) => source.starts_with(STRUCTURES),
+            None => is_snapshot,
+        };
+        self.stated.contains_key(&(key, expression))
+            || is_inherited && (HELD_BY_THE_WALK.contains(&key) || key.starts_with("dom-"))
     }
 
     fn shape(

@@ -29,8 +29,9 @@ impl Validator {
         url.strip_prefix(STRUCTURES).is_some_and(|name| self.definitions.type_named(name).is_some())
     }
 
-    /// The profiles that a resource is held to; `note` hears of claims that cannot be met or looked into.
-    pub fn held(&self, resource: &Value, enforce: Enforce, note: impl FnMut(Issue)) -> Vec<ProfileId> {
+    /// The profiles that a resource is held to; `note` hears of claims that cannot be met or looked
+    /// into, by their index in `meta.profile`.
+    pub fn held(&self, resource: &Value, enforce: Enforce, note: impl FnMut(usize, Issue)) -> Vec<ProfileId> {
         if enforce == Enforce::Off {
             return Vec::new();
         }
@@ -42,18 +43,17 @@ impl Validator {
     }
 
     /// The loaded profiles that `meta.profile` claims.
-    pub(super) fn claimed(&self, resource: &Value, note: impl FnMut(Issue)) -> Vec<ProfileId> {
+    pub(super) fn claimed(&self, resource: &Value, note: impl FnMut(usize, Issue)) -> Vec<ProfileId> {
         self.claims(resource, note).profiles
     }
 
-    fn claims(&self, resource: &Value, mut note: impl FnMut(Issue)) -> Claims {
+    fn claims(&self, resource: &Value, mut note: impl FnMut(usize, Issue)) -> Claims {
         let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
         let claims = resource.get("meta").and_then(|meta| meta.get("profile")).and_then(Value::as_array);
         let mut found = Claims::default();
         for (index, claim) in claims.into_iter().flatten().enumerate() {
             let Some(claim) = claim.as_str() else { continue };
             let (url, version) = claim.split_once('|').map_or((claim, None), |(url, version)| (url, Some(version)));
-            let at = || format!("{type_name}.meta.profile[{index}]");
             // To claim the definition of the type itself is to claim base R4, which holds anyway.
             if let Some(base) = url.strip_prefix(STRUCTURES)
                 && self.definitions.type_named(base).is_some()
@@ -64,12 +64,12 @@ impl Validator {
             }
             let Some((id, profile)) = self.profiles.find(url) else {
                 let sentence = format!("The profile '{}' is not loaded here, so it is not checked", excerpt(claim));
-                note(Issue::warning(IssueCode::NotSupported, sentence).at(at()));
+                note(index, Issue::warning(IssueCode::NotSupported, sentence));
                 continue;
             };
             if *profile.type_name != *type_name {
                 let sentence = format!("{url} is a profile of {}, not of {}", profile.type_name, excerpt(type_name));
-                note(Issue::error(IssueCode::Value, sentence).at(at()));
+                note(index, Issue::error(IssueCode::Value, sentence));
                 continue;
             }
             if let (Some(claimed), Some(loaded)) = (version, profile.version.as_deref())
@@ -77,7 +77,7 @@ impl Validator {
             {
                 let sentence =
                     format!("Version {} of {url} is not loaded; version {loaded} is checked instead", excerpt(claimed));
-                note(Issue::warning(IssueCode::NotSupported, sentence).at(at()));
+                note(index, Issue::warning(IssueCode::NotSupported, sentence));
             }
             found.any = true;
             if !found.profiles.contains(&id) {
@@ -98,7 +98,7 @@ impl Validator {
     /// True when a resource is of the kind that one of the profiles describes: it claims it, or it is what the profile's
     /// name says. Whether it is also right was for its own verdict to say.
     pub fn is_of_kind(&self, resource: &Value, profiles: &[ProfileId]) -> bool {
-        let mut kinds = self.claimed(resource, |_| {});
+        let mut kinds = self.claimed(resource, |_, _| {});
         kinds.extend(self.plan_net(resource));
         kinds.iter().any(|kind| profiles.contains(kind))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::base::Base;
 use super::definition::{DefinitionError, ElementDefinition, TypeDefinition};
+use super::native;
 use super::shape::{
     Binding, Discriminator, DiscriminatorKind, Invariant, ProfileId, ProfileRef, Rules, Shape, Slice, Slicing, Test,
     TypeRule,
@@ -25,6 +26,7 @@ pub(super) struct Compiler<'c> {
     pub bindings: &'c mut HashMap<(Strength, Box<str>), Arc<Binding>>,
     /// The canonical URL of the profile at hand.
     pub url: &'c str,
+    pub is_snapshot: bool,
     /// What of it cannot be evaluated, as sentences.
     pub problems: Vec<String>,
 }
@@ -76,6 +78,10 @@ impl Compiler<'_> {
             self.set(shape, element, own);
             return Ok(());
         };
+        if part.slice.is_some_and(|slice| slice.contains('/')) {
+            self.problem(format!("{}: slices of slices are not told apart", element.id));
+            return Ok(());
+        }
         self.inline(shape);
         let (found, shorthand) = self.find(nodes, part.name, element)?;
         let base = found.first().map(|property| property.element).ok_or_else(|| unknown(element, part.name))?;
@@ -155,9 +161,7 @@ impl Compiler<'_> {
             return;
         }
         shape.inlined.push(id);
-        shape.inlined.extend(&profile.inlined);
-        shape.children = profile.children.clone();
-        shape.invariants.extend(profile.invariants.iter().cloned());
+        merge(shape, profile);
     }
 
     /// Writes what an ElementDefinition says into the shape of its element.
@@ -179,9 +183,13 @@ impl Compiler<'_> {
         if let Some((strength, value_set)) = element.binding
             && !properties.is_some_and(|properties| is_base_binding(strength, value_set, properties))
         {
-            let key = (strength, Box::from(value_set));
-            let binding = self.bindings.entry(key).or_insert_with(|| Arc::new(Binding::new(strength, value_set)));
-            shape.binding = Some(Arc::clone(binding));
+            let max = element.max_value_set.filter(|_| strength != Strength::Required);
+            let is_asking = matches!(strength, Strength::Required | Strength::Extensible);
+            let binding = max.map(|max| Arc::new(Binding::max(max)));
+            shape.binding = binding.or_else(|| is_asking.then(|| self.binding(strength, value_set)));
+        }
+        for unread in &element.unread {
+            self.problem(format!("{}: {unread}", element.id));
         }
         if let Some(slicing) = &element.slicing {
             let slices = shape.slicing.take().map(|slicing| slicing.slices).unwrap_or_default();
@@ -191,16 +199,17 @@ impl Compiler<'_> {
         for constraint in &element.constraints {
             let Some(expression) = constraint.expression else { continue };
             let is_here = shape.invariants.iter().any(|known| *known.key == *constraint.key);
-            if is_here || self.base.states(constraint.key, expression) {
+            if is_here || self.base.states(constraint, expression, self.is_snapshot) {
                 continue;
             }
-            let test = Path::parse(expression).map_or_else(
-                |error| {
-                    self.problems.push(format!("{} at {}: {error}", constraint.key, element.id));
+            let test = match (native::of(expression), Path::parse(expression)) {
+                (Some(native), _) => Test::Native(native),
+                (None, Ok(path)) => Test::Path(path),
+                (None, Err(error)) => {
+                    self.problem(format!("{} at {}: {error}", constraint.key, element.id));
                     Test::Unknown(expression.into())
-                },
-                Test::Path,
-            );
+                }
+            };
             shape.invariants.push(Arc::new(Invariant {
                 key: constraint.key.into(),
                 is_error: constraint.severity == "error",
@@ -211,8 +220,49 @@ impl Compiler<'_> {
         }
     }
 
+    /// Each value set is bound once, so that it is expanded once.
+    fn binding(&mut self, strength: Strength, value_set: &str) -> Arc<Binding> {
+        let key = (strength, Box::from(value_set));
+        Arc::clone(self.bindings.entry(key).or_insert_with(|| Arc::new(Binding::new(strength, value_set))))
+    }
+
+    fn problem(&mut self, sentence: String) {
+        if !self.problems.contains(&sentence) {
+            self.problems.push(sentence);
+        }
+    }
+
     fn rule(&self, element: &str) -> Arc<str> {
         format!("{}#{element}", self.url).into()
+    }
+}
+
+/// Adds what another shape asks of the same element.
+fn merge(shape: &mut Shape, other: &Shape) {
+    shape.fixed = shape.fixed.take().or_else(|| other.fixed.clone());
+    shape.pattern = shape.pattern.take().or_else(|| other.pattern.clone());
+    shape.binding = shape.binding.take().or_else(|| other.binding.clone());
+    let is_new = |invariant: &&Arc<Invariant>| shape.invariants.iter().all(|known| known.key != invariant.key);
+    let new: Vec<_> = other.invariants.iter().filter(is_new).cloned().collect();
+    shape.invariants.extend(new);
+    shape.inlined.extend(&other.inlined);
+    for (ordinal, child) in &other.children {
+        match shape.children.iter_mut().find(|(own, _)| own == ordinal) {
+            Some((_, own)) => {
+                (own.min, own.max) = (own.min.max(child.min), own.max.min(child.max));
+                own.types = own.types.take().or_else(|| child.types.clone());
+                merge(own, child);
+            }
+            None => shape.children.push((*ordinal, child.clone())),
+        }
+    }
+    let Some(slicing) = &other.slicing else { return };
+    let own = shape.slicing.get_or_insert_with(|| Slicing { slices: Vec::new(), ..slicing.clone() });
+    for slice in &slicing.slices {
+        match own.slices.iter_mut().find(|it| it.name == slice.name) {
+            Some(own) => merge(&mut own.shape, &slice.shape),
+            None => own.slices.push(slice.clone()),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Definition<'a> {
     pub base: Option<&'a str>,
     /// Where an extension may be used.
     pub contexts: Vec<Context>,
+    /// It states invariants of its context, which are not checked.
+    pub has_context_invariants: bool,
     differential: Option<&'a [Value]>,
     snapshot: Option<&'a [Value]>,
 }
@@ -57,6 +59,7 @@ impl<'a> Definition<'a> {
             type_name: text("type").ok_or(DefinitionError::Missing("type"))?,
             base: text("baseDefinition"),
             contexts: contexts.filter_map(context).collect(),
+            has_context_invariants: json.get("contextInvariant").is_some(),
             differential: elements("differential"),
             snapshot: elements("snapshot"),
         })
@@ -94,6 +97,10 @@ pub struct ElementDefinition<'a> {
     pub fixed: Option<&'a Value>,
     pub pattern: Option<&'a Value>,
     pub binding: Option<(Strength, &'a str)>,
+    /// The value set that codes of a weaker binding must not leave (elementdefinition-maxValueSet).
+    pub max_value_set: Option<&'a str>,
+    /// Names of what the definition asks for and is not checked here.
+    pub unread: Vec<&'a str>,
     pub constraints: Vec<ConstraintDefinition<'a>>,
     pub slicing: Option<SlicingDefinition>,
     pub is_modifier: bool,
@@ -152,11 +159,34 @@ impl<'a> ElementDefinition<'a> {
             fixed: value_named(json, "fixed"),
             pattern: value_named(json, "pattern"),
             binding,
+            max_value_set: json.get("binding").and_then(max_value_set),
+            unread: unread(json),
             constraints: list(json, "constraint").filter_map(constraint).collect(),
             is_modifier: json.get("isModifier").and_then(Value::as_bool).unwrap_or(false),
             slicing: json.get("slicing").map(slicing).transpose().map_err(fault)?,
         })
     }
+}
+
+/// Where a binding has its maximum value set.
+const MAX_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
+
+fn max_value_set(binding: &Value) -> Option<&str> {
+    let found = list(binding, "extension").find(|it| it.get("url").and_then(Value::as_str) == Some(MAX_VALUE_SET))?;
+    found.get("valueCanonical").or(found.get("valueUri"))?.as_str()
+}
+
+/// What an ElementDefinition may ask for and nothing here looks at.
+fn unread(json: &Value) -> Vec<&str> {
+    let names = json.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    let mut unread: Vec<&str> = names
+        .filter(|name| *name == "maxLength" || name.starts_with("minValue") || name.starts_with("maxValue"))
+        .collect();
+    unread.extend(list(json, "type").any(|it| it.get("aggregation").is_some()).then_some("type.aggregation"));
+    unread.extend(
+        list(json, "constraint").any(|it| it.get("expression").is_none()).then_some("a constraint without FHIRPath"),
+    );
+    unread
 }
 
 fn list<'a>(json: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {

@@ -51,6 +51,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// True without an error; warnings are no matter.
     pub fn is_valid(&self) -> bool {
         !self.issues.iter().any(Issue::is_error)
     }
@@ -87,10 +88,12 @@ impl Validator {
         Self { definitions, base, profiles, terminology }
     }
 
+    /// The profiles that are loaded.
     pub fn profiles(&self) -> &Profiles {
         &self.profiles
     }
 
+    /// The code systems and value sets that they bind.
     pub fn terminology(&self) -> &Arc<Terminology> {
         &self.terminology
     }
@@ -120,14 +123,14 @@ impl Validator {
     fn walk(&self, resource: &Value, enforce: Enforce, nominated: &[ProfileId], in_full: bool) -> Verdict {
         let mut walk = Walk::new(self, enforce, in_full, resource);
         let mut notes = Vec::new();
-        let mut held = self.held(resource, enforce, |issue| {
+        let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");
+        let mut held = self.held(resource, enforce, |index, issue| {
             if notes.len() < walk::MAX_ISSUES {
-                notes.push(issue);
+                notes.push(issue.at(format!("{}.meta.profile[{index}]", walk::excerpt(type_name))));
             }
         });
         for id in nominated {
             let Some(profile) = self.profiles.get(*id) else { continue };
-            let type_name = resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");
             if *profile.type_name != *type_name {
                 let sentence = format!("{} is a profile of {}", profile.url, profile.type_name);
                 notes.push(Issue::error(IssueCode::Value, sentence).at(type_name));
@@ -138,15 +141,15 @@ impl Validator {
         walk.run(&held);
         let Walk { mut issues, targets, partial, .. } = walk;
         if in_full {
-            issues.extend(self.unevaluated(held.iter().chain(&partial)));
+            issues.extend(self.unevaluated(&partial));
         }
         issues.extend(notes.into_iter().filter(|issue| in_full || issue.is_error()));
         Verdict { issues, targets, held }
     }
 
     /// What cannot be evaluated of the profiles and extensions at hand, told in each verdict that it would have touched.
-    fn unevaluated<'i>(&self, touched: impl Iterator<Item = &'i ProfileId>) -> Vec<Issue> {
-        let profiles = touched.filter_map(|id| self.profiles.get(*id));
+    fn unevaluated(&self, touched: &[ProfileId]) -> Vec<Issue> {
+        let profiles = touched.iter().filter_map(|id| self.profiles.get(*id));
         let problems = profiles.flat_map(|profile| profile.problems.iter().map(move |problem| (&profile.url, problem)));
         problems
             .map(|(url, problem)| {

@@ -16,11 +16,40 @@ type Form = fn(&Value) -> bool;
 
 const DOM_3: &str = "contained.where((('#'+id in (%resource.descendants().reference | %resource.descendants().as(canonical) | %resource.descendants().as(uri) | %resource.descendants().as(url))) or descendants().where(reference = '#').exists() or descendants().where(as(canonical) = '#').exists() or descendants().where(as(canonical) = '#').exists()).not()).trace('unmatched', id).empty()";
 
+const BDL_3: &str = "entry.all(request.exists() = (%resource.type = 'batch' or %resource.type = 'transaction' or %resource.type = 'history'))";
+const BDL_4: &str = "entry.all(response.exists() = (%resource.type = 'batch-response' or %resource.type = 'transaction-response' or %resource.type = 'history'))";
+const BDL_7: &str =
+    "(type = 'history') or entry.where(fullUrl.exists()).select(fullUrl&resource.meta.versionId).isDistinct()";
+
 const FORMS: &[(&str, Form)] = &[
     ("start.hasValue().not() or end.hasValue().not() or (start <= end)", per_1),
     (DOM_3, dom_3),
+    (BDL_3, |bundle| is_in_all_entries(bundle, "request", &["batch", "transaction", "history"])),
+    (BDL_4, |bundle| is_in_all_entries(bundle, "response", &["batch-response", "transaction-response", "history"])),
+    (BDL_7, bdl_7),
     ("low.empty() or high.empty() or (low <= high)", rng_2),
 ];
+
+/// An element is in each entry of a Bundle of these types, and in none of any other. Bundles are too large for an
+/// expression over all their entries.
+fn is_in_all_entries(bundle: &Value, name: &str, types: &[&str]) -> bool {
+    let expected = bundle.get("type").and_then(Value::as_str).is_some_and(|kind| types.contains(&kind));
+    entries(bundle).all(|entry| entry.get(name).is_some() == expected)
+}
+
+/// No two entries have the same fullUrl and version, except in a history.
+fn bdl_7(bundle: &Value) -> bool {
+    let mut seen = HashSet::new();
+    let version = |entry: &'_ Value| entry.get("resource")?.get("meta")?.get("versionId")?.as_str().map(str::to_owned);
+    bundle.get("type").and_then(Value::as_str) == Some("history")
+        || entries(bundle)
+            .filter_map(|entry| Some((entry.get("fullUrl")?.as_str()?, version(entry))))
+            .all(|entry| seen.insert(entry))
+}
+
+fn entries(bundle: &Value) -> impl Iterator<Item = &Value> {
+    bundle.get("entry").and_then(Value::as_array).into_iter().flatten()
+}
 
 /// Each contained resource is referred to from the resource it is in, or refers to it. The expression walks through the
 /// whole resource for each of them; here it is walked through once. A text that begins with # counts as a reference.

@@ -13,6 +13,7 @@ use super::compile::Compiler;
 use super::definition::{Context, Definition, DefinitionError};
 use super::shape::{Binding, Membership, ProfileId, Shape};
 use crate::fhir::definitions::{Definitions, NodeId, Strength};
+use crate::fhir::path::Path;
 
 pub use embedded::PROFILES;
 
@@ -147,6 +148,7 @@ impl<'a> Loading<'a, '_> {
         let node = self.definitions.type_named(&type_name);
         let node = node.ok_or_else(|| DefinitionError::Base(type_name.to_string()))?;
         let (version, contexts) = (definition.version.map(Box::from), definition.contexts.clone());
+        let has_context_invariants = definition.has_context_invariants;
 
         // What the elements are applied to, and into whose shapes they may go.
         let base = definition.base.map(|url| url.split('|').next().unwrap_or(url));
@@ -173,10 +175,16 @@ impl<'a> Loading<'a, '_> {
             profile: &|url| profiles.find(url).map(|(id, profile)| (id, &profile.shape)),
             bindings: &mut self.bindings,
             url,
+            is_snapshot,
             problems: Vec::new(),
         };
         compiler.apply(&mut shape, node, &elements)?;
-        let problems = compiler.problems;
+        let mut problems = compiler.problems;
+        let paths = contexts.iter().filter(|context| &*context.kind == "fhirpath");
+        problems.extend(paths.filter_map(|context| {
+            Path::parse(&context.expression).err().map(|error| format!("its context {}: {error}", context.expression))
+        }));
+        problems.extend(has_context_invariants.then(|| "its contextInvariant".to_owned()));
         let is_modifier = elements.first().is_some_and(|root| root.is_modifier);
         Ok(Profile { url: url.into(), version, type_name, node: node.id, contexts, is_modifier, shape, problems })
     }

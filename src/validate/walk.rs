@@ -49,6 +49,9 @@ const MAX_DEPTH: usize = 128;
 /// with one profile there is only one.
 const MAX_TRIALS: usize = 100_000;
 
+/// How deep such walks nest: a resource that refers to one that refers to another …
+const MAX_TRIAL_DEPTH: usize = 8;
+
 const EMPTY_ELEMENT: &str = "An element must have a value or children";
 
 /// The shapes that lie on one element.
@@ -70,14 +73,14 @@ pub(super) struct Walk<'a> {
     pub issues: Vec<Issue>,
     /// References to other resources of this server whose profile matters.
     pub targets: Vec<Target>,
-    /// Extensions whose definitions cannot be evaluated in full.
+    /// Profiles and extensions whose definitions cannot be evaluated in full.
     pub partial: Vec<ProfileId>,
     /// The resource at hand, and the one it is contained in (or itself).
     resource: &'a Value,
     root: &'a Value,
-    /// The type of `root` and how deep it lies, which is where the paths of its elements begin.
-    root_type: &'a str,
-    root_depth: usize,
+    /// The type of `resource` and how deep it lies, which is where the paths of its elements begin.
+    resource_type: &'a str,
+    resource_depth: usize,
     /// What `root` contains, by id.
     contained: HashMap<&'a str, &'a Value>,
     /// The entries of the Bundle around it, by what refers to them.
@@ -89,6 +92,7 @@ pub(super) struct Walk<'a> {
     errors_cut: bool,
     notes_cut: bool,
     trials: usize,
+    trial_depth: usize,
     /// What is being compared with a profile further up, or has been: a resource that refers to itself is met once.
     compared: HashMap<(*const Value, ProfileId), bool>,
 }
@@ -104,8 +108,8 @@ impl<'a> Walk<'a> {
             partial: Vec::new(),
             resource,
             root: resource,
-            root_type: "Resource",
-            root_depth: 0,
+            resource_type: "Resource",
+            resource_depth: 0,
             contained: HashMap::new(),
             entries: HashMap::new(),
             in_contained: false,
@@ -113,6 +117,7 @@ impl<'a> Walk<'a> {
             errors_cut: false,
             notes_cut: false,
             trials: 0,
+            trial_depth: 0,
             compared: HashMap::new(),
         }
     }
@@ -120,22 +125,30 @@ impl<'a> Walk<'a> {
     /// Walks the whole resource. `profiles` are those it is held to; [`Walk::issues`] has the result.
     pub fn run(&mut self, profiles: &[ProfileId]) {
         let name = self.resource.get("resourceType").and_then(Value::as_str).unwrap_or("Resource");
+        let name = if is_identifier(name) { name } else { "Resource" };
         let shapes = self.shapes_of(profiles);
-        self.top(self.resource, &shapes, &Path::root(if is_identifier(name) { name } else { "Resource" }));
+        self.top(self.resource, &shapes, &Path::root(name));
         let more = |what| format!("There are more {what} than are listed here");
         if self.errors_cut {
-            self.issues.push(Issue::error(IssueCode::TooCostly, more("errors")));
+            self.issues.push(Issue::error(IssueCode::TooCostly, more("errors")).at(name));
         } else if self.notes_cut {
-            self.issues.push(Issue::information(IssueCode::TooCostly, more("warnings")));
+            self.issues.push(Issue::information(IssueCode::TooCostly, more("warnings")).at(name));
         }
     }
 
-    fn shapes_of(&self, profiles: &[ProfileId]) -> Shapes<'a> {
+    fn shapes_of(&mut self, profiles: &[ProfileId]) -> Shapes<'a> {
         let mut shapes = Shapes::new();
-        for profile in profiles.iter().filter_map(|id| self.validator.profiles.get(*id)) {
-            lay(&mut shapes, &profile.shape);
-        }
+        profiles.iter().for_each(|id| self.lay_profile(*id, &mut shapes));
         shapes
+    }
+
+    /// Adds the shape of a profile, and remembers it if not all of it can be evaluated.
+    fn lay_profile(&mut self, id: ProfileId, on: &mut Shapes<'a>) {
+        let Some(profile) = self.validator.profiles.get(id) else { return };
+        if !profile.problems.is_empty() && !self.partial.contains(&id) {
+            self.partial.push(id);
+        }
+        lay(on, &profile.shape);
     }
 
     fn report(&mut self, issue: impl FnOnce() -> Issue, path: &Path<'_>) {
@@ -176,12 +189,26 @@ impl<'a> Walk<'a> {
 
     /// A resource that stands by itself: the whole, or the entry of a Bundle.
     fn top(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
-        let outer = (self.resource, self.root, self.root_type, self.root_depth);
         let contained = std::mem::replace(&mut self.contained, references::contained(value));
-        (self.resource, self.root, self.root_depth) = (value, value, path.depth());
-        self.resource(value, shapes, path);
-        (self.resource, self.root, self.root_type, self.root_depth) = outer;
+        let outer = (self.root, self.in_contained);
+        (self.root, self.in_contained) = (value, false);
+        self.at_hand(value, shapes, path);
+        (self.root, self.in_contained) = outer;
         self.contained = contained;
+    }
+
+    /// A resource inside another one.
+    fn inner(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
+        let outer = std::mem::replace(&mut self.in_contained, true);
+        self.at_hand(value, shapes, path);
+        self.in_contained = outer;
+    }
+
+    fn at_hand(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
+        let outer = (self.resource, self.resource_type, self.resource_depth);
+        (self.resource, self.resource_depth) = (value, path.depth());
+        self.resource(value, shapes, path);
+        (self.resource, self.resource_type, self.resource_depth) = outer;
     }
 
     fn resource(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
@@ -192,14 +219,12 @@ impl<'a> Walk<'a> {
         match object.get("resourceType") {
             Some(Value::String(name)) => match self.validator.definitions.resource(name) {
                 Some(node) => {
-                    if !self.in_contained {
-                        self.root_type = name;
-                    }
+                    self.resource_type = name;
                     if name != "Bundle" {
-                        return self.object(value, object, node, shapes, path);
+                        return self.whole(value, object, node, shapes, path);
                     }
                     let outer = std::mem::replace(&mut self.entries, references::entries(object));
-                    self.object(value, object, node, shapes, path);
+                    self.whole(value, object, node, shapes, path);
                     self.entries = outer;
                 }
                 None => {
@@ -214,26 +239,49 @@ impl<'a> Walk<'a> {
 
     /// A contained resource, which has an id and contains no others (R4 references.html#contained).
     fn contained(&mut self, value: &'a Value, shapes: &Shapes<'a>, path: &Path<'_>) {
-        if std::mem::replace(&mut self.in_contained, true) {
+        if self.in_contained {
             let issue = || Issue::error(IssueCode::Invariant, "A contained resource must not contain others");
             return self.report(|| issue().rule("dom-2"), path);
         }
         if value.is_object() && value.get("id").is_none() {
             self.fault(IssueCode::Required, path, "A contained resource must have an id");
         }
-        let outer = std::mem::replace(&mut self.resource, value);
+        let id = value.get("id").and_then(Value::as_str);
+        if id.and_then(|id| self.contained.get(id)).is_some_and(|other| !std::ptr::eq(*other, value)) {
+            let sentence = "Another contained resource has the same id";
+            self.fault(IssueCode::Duplicate, &path.name("id"), sentence);
+        }
         let mut shapes = shapes.clone();
         if self.enforce != Enforce::Off {
-            for profile in self.validator.claimed(value, |issue| self.report(|| issue, path)) {
-                shapes.extend(self.shapes_of(&[profile]));
-            }
+            let claimed = self.validator.claimed(value, |index, issue| self.claim(index, issue, path));
+            claimed.into_iter().for_each(|profile| self.lay_profile(profile, &mut shapes));
         }
-        self.resource(value, &shapes, path);
-        self.resource = outer;
-        self.in_contained = false;
+        self.inner(value, &shapes, path);
     }
 
-    /// The object of a resource, datatype or backbone element.
+    /// What is wrong with a claim of a profile.
+    fn claim(&mut self, index: usize, issue: Issue, path: &Path<'_>) {
+        if self.in_full || issue.is_error() {
+            self.report(|| issue, &path.name("meta").name("profile").index(index));
+        }
+    }
+
+    /// An object with the invariants of all shapes on it.
+    fn whole(
+        &mut self,
+        value: &'a Value,
+        object: &'a Map<String, Value>,
+        node: &'a Node,
+        shapes: &Shapes<'a>,
+        path: &Path<'_>,
+    ) {
+        if self.enforce != Enforce::Off {
+            self.invariants(value, None, None, shapes, path);
+        }
+        self.object(value, object, node, shapes, path);
+    }
+
+    /// The object of a resource, datatype or backbone element; the invariants of `shapes` have been looked at.
     fn object(
         &mut self,
         value: &'a Value,
@@ -249,8 +297,8 @@ impl<'a> Walk<'a> {
         if self.enforce != Enforce::Off
             && let Some(base) = self.validator.base.of(node.id)
         {
+            self.invariants(value, None, None, &Shapes::from_slice(&[base]), path);
             lay(&mut on, base);
-            self.invariants(value, None, None, &on, path);
         }
         self.properties(object, node, &on, Holder::Object { node, object }, path);
         if node.kind != Kind::Resource && is_without_children(object) {
@@ -338,11 +386,20 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether an element would meet a profile, without a word about it. Asked again about the same, it answers the same;
-    /// asked while it is still looking, it says yes, so that what refers to itself comes to an end.
-    fn would_meet(&mut self, value: &'a Value, profile: ProfileId, walk: impl FnOnce(&mut Self, &Shapes<'a>)) -> bool {
+    /// asked while it is still looking, or for the sake of too many others, it says yes: what refers to itself comes to an
+    /// end, and each resource has a verdict of its own.
+    fn would_meet(
+        &mut self,
+        value: &'a Value,
+        profile: ProfileId,
+        walk: impl FnOnce(&mut Self, &Shapes<'a>, &Path<'_>),
+    ) -> bool {
         let key = (std::ptr::from_ref(value), profile);
         if let Some(known) = self.compared.get(&key) {
             return *known;
+        }
+        if self.trial_depth >= MAX_TRIAL_DEPTH {
+            return true;
         }
         self.trials += 1;
         if self.trials > MAX_TRIALS {
@@ -354,7 +411,9 @@ impl<'a> Walk<'a> {
         let issues = std::mem::take(&mut self.issues);
         let outer = (self.in_full, self.errors, self.errors_cut, self.targets.len());
         (self.in_full, self.errors) = (false, 0);
-        walk(self, &shapes);
+        self.trial_depth += 1;
+        walk(self, &shapes, &Path::root(self.validator.profiles.get(profile).map_or("", |it| &it.type_name)));
+        self.trial_depth -= 1;
         let meets = self.errors == 0;
         self.issues = issues;
         (self.in_full, self.errors, self.errors_cut) = (outer.0, outer.1, outer.2);

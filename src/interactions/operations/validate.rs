@@ -142,7 +142,10 @@ async fn judge(app: &App, body: &Value, against: Against) -> Result<Vec<Issue>, 
                 && app.settings.store.references == References::Enforce
             {
                 let entries = app.extractor().entries(resource_type, body);
-                let mentioned = entries.references.into_iter().map(|reference| reference.target).collect();
+                let id = body.get("id").and_then(Value::as_str).unwrap_or("(new)").to_owned();
+                let from = Target { resource_type, id };
+                let mentioned =
+                    entries.references.into_iter().map(|reference| (from.clone(), reference.target)).collect();
                 found.extend(
                     check_references(conn, mentioned).await.err().map(|error| error.issues).into_iter().flatten(),
                 );

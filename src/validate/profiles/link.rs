@@ -122,9 +122,14 @@ impl Linker<'_> {
                     return Membership::Value { path, value: Arc::clone(value), exact: false };
                 }
                 let binding = found.iter().filter_map(|shape| shape.binding.as_ref());
-                match binding.into_iter().find(|it| it.strength == Strength::Required) {
-                    Some(binding) => Membership::Code { path, binding: Arc::clone(binding) },
-                    None => Membership::Unknown,
+                let binding = binding.into_iter().find(|it| it.strength == Strength::Required);
+                // An extension has the URL of its definition, loaded or not.
+                let profiles = slice.shape.types.iter().flatten().flat_map(|rule| &rule.profiles);
+                let url = profiles.map(|it| &it.url).next().filter(|_| steps == "url");
+                match (binding, url) {
+                    (Some(binding), _) => Membership::Code { path, binding: Arc::clone(binding) },
+                    (None, Some(url)) => Membership::Url(url.clone()),
+                    (None, None) => Membership::Unknown,
                 }
             }
             DiscriminatorKind::Exists => match found.first() {

@@ -1,5 +1,7 @@
 //! Codes against the value sets they are bound to (R4 terminologies.html#strength).
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::path::Path;
@@ -11,12 +13,18 @@ use crate::fhir::terminology::CodeSet;
 use crate::validate::shape::{Binding, Shape};
 
 impl<'a> Walk<'a> {
-    /// Checks a coded value against the bindings on it. A profile's binding takes the place of the base definition's.
+    /// Checks a coded value against the bindings on it. A profile's binding takes the place of the base
+    /// definition's, unless that one asks for more.
     pub(super) fn bindings(&mut self, value: &'a Value, property: &'a Property, on: &Shapes<'a>, path: &Path<'_>) {
-        let profiled = on.iter().any(|shape| shape.binding.is_some() && !shape.is_base);
+        let terminology = &self.validator.terminology;
+        let of_profiles = || on.iter().filter(|shape| !shape.is_base).filter_map(|shape| shape.binding.as_ref());
+        let required = |binding: &&Arc<Binding>| binding.strength == Strength::Required;
+        // A set that is required is part of the base's; one that could not be looked into is not relied on.
+        let is_decided = of_profiles().filter(required).any(|binding| binding.codes(terminology).is_some());
+        let is_profiled = of_profiles().next().is_some();
         for shape in on {
             if let Some(binding) = &shape.binding
-                && !(profiled && shape.is_base)
+                && !(shape.is_base && (is_decided || is_profiled && !required(&binding)))
                 && (binding.strength == Strength::Required || self.in_full)
             {
                 self.binding(value, property, binding, shape, path);

@@ -30,9 +30,10 @@ impl<'a> Walk<'a> {
                 Holder::Primitive { .. } => false,
             },
             "fhirpath" => {
-                let Holder::Object { object, .. } = holder else { return false };
-                let Ok(path) = crate::fhir::path::Path::parse(expression) else { return false };
-                let found = path.evaluate(self.root);
+                // Of a primitive, and by a path that cannot be read, it cannot be told; the latter is named at start.
+                let Holder::Object { object, .. } = holder else { return true };
+                let Ok(path) = crate::fhir::path::Path::parse(expression) else { return true };
+                let found = path.evaluate(self.resource);
                 found.iter().any(|node| {
                     node.json().and_then(Value::as_object).is_some_and(|found| std::ptr::eq(found, *object))
                 })
@@ -43,6 +44,8 @@ impl<'a> Walk<'a> {
 
     /// The holder by its type, by one that its type specializes, or by the path of its element.
     fn is_element(&self, expression: &str, holder: &Holder<'a>, path: &Path<'_>) -> bool {
+        // An element may be named with the definition it is in before it.
+        let expression = expression.rsplit('#').next().unwrap_or(expression);
         let by_type = match holder {
             Holder::Object { node, .. } => {
                 let mut base = Some(*node);
@@ -59,6 +62,6 @@ impl<'a> Walk<'a> {
                     || own.map(|name| name.trim_end_matches("[x]")) == Some(property.element.name)
             }
         };
-        by_type || path.is_element(self.root_type, self.root_depth, expression)
+        by_type || path.is_element(self.resource_type, self.resource_depth, expression)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::contexts::Holder;
 use super::path::Path;
 use super::wording::{excerpt, short};
-use super::{Shapes, Walk, lay};
+use super::{Shapes, Walk};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::validate::Enforce;
 
@@ -54,10 +54,7 @@ impl<'a> Walk<'a> {
             let sentence = format!("{} belongs in {place}", short(url));
             self.report(|| Issue::error(IssueCode::Extension, sentence).rule(&*profile.url), path);
         }
-        if !profile.problems.is_empty() && !self.partial.contains(&id) {
-            self.partial.push(id);
-        }
-        lay(on, &profile.shape);
+        self.lay_profile(id, on);
     }
 
     /// A part of a complex extension, which must be one of those that its definition names.

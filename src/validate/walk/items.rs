@@ -7,7 +7,7 @@ use super::wording::excerpt;
 use super::{Shapes, Walk};
 use crate::fhir::definitions::Property;
 use crate::fhir::outcome::{Issue, IssueCode};
-use crate::fhir::path::{Node, same_json};
+use crate::fhir::path::{EvalError, Node, same_json};
 use crate::validate::shape::{Invariant, Shape, Test};
 
 impl<'a> Walk<'a> {
@@ -107,6 +107,10 @@ impl<'a> Walk<'a> {
             Ok(true) => return,
             Ok(false) if invariant.human.is_empty() => format!("{} does not hold", invariant.key),
             Ok(false) => invariant.human.to_string(),
+            Err(EvalError::TooCostly) => {
+                let sentence = format!("{} takes too long to evaluate on this resource", invariant.key);
+                return self.report(|| Issue::error(IssueCode::TooCostly, sentence).rule(&*invariant.key), path);
+            }
             Err(error) => format!("{} cannot be evaluated here: {error}", invariant.key),
         };
         let issue = match invariant.is_error {

@@ -11,6 +11,7 @@ use super::wording::{excerpt, short};
 use super::{Shapes, Walk, reference};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::path::type_in_reference;
+use crate::fhir::types::is_r4_resource;
 use crate::validate::Target;
 use crate::validate::shape::{ProfileRef, Shape};
 
@@ -21,7 +22,7 @@ pub(super) fn entries(bundle: &Map<String, Value>) -> HashMap<Cow<'_, str>, &Val
         let Some(resource) = entry.get("resource") else { continue };
         let text = |name: &str| resource.get(name).and_then(Value::as_str);
         if let (Some(name), Some(id)) = (text("resourceType"), text("id")) {
-            found.insert(Cow::Owned(format!("{name}/{id}")), resource);
+            found.entry(Cow::Owned(format!("{name}/{id}"))).or_insert(resource);
         }
         if let Some(url) = entry.get("fullUrl").and_then(Value::as_str) {
             found.insert(Cow::Borrowed(url), resource);
@@ -63,12 +64,16 @@ impl<'a> Walk<'a> {
             None => self.entries.get(literal).copied(),
         };
         let found = here.and_then(|resource| resource.get("resourceType")?.as_str());
-        let Some(type_name) = found.or_else(|| type_in_reference(literal)).or_else(|| text("type")) else { return };
-        let profiled = on.iter().any(|shape| !shape.is_base && !targets_of(shape).is_empty());
-        for shape in on.iter().filter(|shape| !(profiled && shape.is_base)) {
+        let literal_type = type_in_reference(literal).filter(|name| !literal.contains(':') || is_r4_resource(name));
+        let Some(type_name) = found.or(literal_type).or_else(|| text("type")) else { return };
+        // What a profile allows is part of what the base definition allows, which is told of once.
+        let mut refused = false;
+        let mut asking: Vec<&'a Shape> = on.iter().copied().filter(|shape| !targets_of(shape).is_empty()).collect();
+        asking.sort_by_key(|shape| shape.is_base);
+        for shape in asking {
             let targets = targets_of(shape);
-            if targets.is_empty() {
-                continue;
+            if shape.is_base && refused {
+                break;
             }
             // A target whose definition is not loaded could be of any type.
             let fits = |target: &ProfileRef| match target.type_name.as_deref() {
@@ -77,6 +82,7 @@ impl<'a> Walk<'a> {
             };
             let fitting: Vec<&'a ProfileRef> = targets.iter().filter(|target| fits(target)).collect();
             if fitting.is_empty() {
+                refused = true;
                 let allowed: Vec<&str> = targets.iter().map(|target| short(&target.url)).collect();
                 let sentence = format_args!("Must refer to {}, not {}", allowed.join(" or "), excerpt(type_name));
                 self.breach(IssueCode::Value, path, shape, sentence);
@@ -102,7 +108,10 @@ impl<'a> Walk<'a> {
     ) {
         let profiles: Vec<_> = fitting.iter().filter_map(|target| target.profile).collect();
         if profiles.len() < fitting.len() {
-            // The base definition of the type is among them: any will do.
+            // The base definition of the type is among them, and any will do; or a definition that is not here.
+            if let Some(unknown) = fitting.iter().find(|target| target.type_name.is_none()) {
+                self.unchecked(path, format_args!("The target is not checked: {} is not loaded", unknown.url));
+            }
             return;
         }
         let Some(resource) = here else {
@@ -114,17 +123,11 @@ impl<'a> Walk<'a> {
             });
             return;
         };
-        let is_contained = literal.starts_with('#');
+        let is_contained = literal.strip_prefix('#').is_some_and(|id| !id.is_empty());
         let met = profiles.iter().any(|profile| {
-            self.would_meet(resource, *profile, |walk, shapes| {
-                if is_contained {
-                    let outer = (walk.resource, walk.in_contained);
-                    (walk.resource, walk.in_contained) = (resource, true);
-                    walk.resource(resource, shapes, path);
-                    (walk.resource, walk.in_contained) = outer;
-                } else {
-                    walk.top(resource, shapes, path);
-                }
+            self.would_meet(resource, *profile, |walk, shapes, path| match is_contained {
+                true => walk.inner(resource, shapes, path),
+                false => walk.top(resource, shapes, path),
             })
         });
         if !met {

@@ -6,7 +6,7 @@ use super::contexts::Holder;
 use super::path::Path;
 use super::primitive::{self, Fault};
 use super::wording::{self, excerpt, kind_of};
-use super::{EMPTY_ELEMENT, Shapes, Walk, is_without_children, lay};
+use super::{EMPTY_ELEMENT, Shapes, Walk, is_without_children};
 use crate::fhir::definitions::{Content, Node, Primitive, Property};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::validate::Enforce;
@@ -161,9 +161,8 @@ impl<'a> Walk<'a> {
     fn entry(&mut self, value: &'a Value, on: &Shapes<'a>, parent: &'a Node, path: &Path<'_>) {
         let mut on = on.clone();
         if parent.path == "Bundle.entry" && self.enforce != Enforce::Off && value.is_object() {
-            for profile in self.validator.held(value, self.enforce, |issue| self.report(|| issue, path)) {
-                on.extend(self.shapes_of(&[profile]));
-            }
+            let held = self.validator.held(value, self.enforce, |index, issue| self.claim(index, issue, path));
+            held.into_iter().for_each(|profile| self.lay_profile(profile, &mut on));
         }
         self.top(value, &on, path);
     }
@@ -178,17 +177,13 @@ impl<'a> Walk<'a> {
             let known: Vec<_> = rule.profiles.iter().filter_map(|it| it.profile).collect();
             match (known.as_slice(), rule.profiles.as_slice()) {
                 ([profile], [_]) if shape.inlined.contains(profile) => {}
-                ([profile], [_]) => {
-                    if let Some(profile) = self.validator.profiles.get(*profile) {
-                        lay(on, &profile.shape);
-                    }
-                }
+                ([profile], [_]) => self.lay_profile(*profile, on),
                 (known, all) if known.len() == all.len() => {
                     let met = known.iter().any(|profile| {
-                        self.would_meet(value, *profile, |walk, shapes| {
+                        self.would_meet(value, *profile, |walk, shapes, path| {
                             let Some(object) = value.as_object() else { return };
                             if let Content::Object(id) = property.content {
-                                walk.object(value, object, walk.validator.definitions.node(id), shapes, path);
+                                walk.whole(value, object, walk.validator.definitions.node(id), shapes, path);
                             }
                         })
                     });

@@ -3,6 +3,7 @@
 
 mod cases;
 mod definitions;
+mod findings;
 mod mutations;
 mod operation;
 mod packages;

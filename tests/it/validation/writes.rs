@@ -162,6 +162,29 @@ on_both! {
     }
 }
 
+mod with_integrity {
+    use super::*;
+
+    on_both! {
+        with [("PLUMBLINE_STORE__REFERENCES", "enforce"), ("PLUMBLINE_VALIDATION__ENFORCE", "plan-net")];
+
+        fn a_transaction_names_each_entry_whose_references_lead_nowhere(server) {
+            let entry = |resource: Value| json!({"resource": resource, "request": {"method": "PUT",
+                "url": format!("{}/{}", resource["resourceType"].as_str().expect("a type"), resource["id"].as_str().expect("an id"))}});
+            let bundle = json!({"resourceType": "Bundle", "type": "transaction",
+                "entry": [entry(network("a", "nowhere")), entry(organization("o")), entry(network("b", "o")), entry(network("c", "nobody"))]});
+            let answer = server.post("", &bundle);
+            assert_eq!(answer.status, 422, "{answer}");
+            let mut found = issues(&answer);
+            found.sort();
+            assert_eq!(found, [
+                "not-found Bundle.entry[0].resource.descendants().where(reference = 'Organization/nowhere')",
+                "not-found Bundle.entry[3].resource.descendants().where(reference = 'Organization/nobody')",
+            ]);
+        }
+    }
+}
+
 #[test]
 fn the_settings_say_what_writes_are_held_to() {
     let with = |enforce: &str| Server::sqlite(&[("PLUMBLINE_VALIDATION__ENFORCE", enforce)]);
