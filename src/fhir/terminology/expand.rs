@@ -2,6 +2,7 @@
 //! told: half an expansion would reject codes that are valid.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use thiserror::Error;
 
@@ -83,38 +84,53 @@ impl<'a> Member<'a> {
 
 type Members<'a> = Result<Vec<Member<'a>>, Unexpandable>;
 
+/// One expansion on its way through sets that include others.
+#[derive(Default)]
+struct Walk<'a> {
+    /// The sets that are being expanded further up: a set that includes itself has no expansion.
+    open: Vec<&'a str>,
+    /// What was found of each included set. Without it a ladder of sets, each of which includes the next one twice, would
+    /// cost two to the power of its length.
+    found: HashMap<&'a str, Result<Rc<[Member<'a>]>, Unexpandable>>,
+}
+
 impl Terminology {
     /// The expansion of a definition at hand.
     ///
     /// # Errors
     /// [`Unexpandable`] when not every code of it is known.
     pub fn expand(&self, set: &ValueSet) -> Result<Expansion, Unexpandable> {
-        self.members(set, &mut Vec::new()).map(Expansion::of)
+        self.members(set, &mut Walk::default()).map(Expansion::of)
     }
 
     /// What one include alone means.
     pub(super) fn expand_component(&self, include: &Component) -> Result<Expansion, Unexpandable> {
-        self.select(include, &mut Vec::new()).map(Expansion::of)
+        self.select(include, &mut Walk::default()).map(Expansion::of)
     }
 
-    /// `open` holds the sets that are being expanded further up: a set that includes itself has no expansion. (Included
-    /// sets do not go through their caches for the same reason: a cache that waits for itself never ends.)
-    fn named<'a>(&'a self, url: &'a str, open: &mut Vec<&'a str>) -> Members<'a> {
+    /// An included set. It does not go through the cache of whole expansions: two sets that include each other would wait
+    /// for each other for ever.
+    fn named<'a>(&'a self, url: &'a str, walk: &mut Walk<'a>) -> Result<Rc<[Member<'a>]>, Unexpandable> {
         let url = unversioned(url);
+        if let Some(found) = walk.found.get(url) {
+            return found.clone();
+        }
         let set = self.sets.get(url).ok_or_else(|| Unexpandable::UnknownSet(url.to_owned()))?;
-        self.members(&set.definition, open)
+        let found = self.members(&set.definition, walk).map(Rc::from);
+        walk.found.insert(url, found.clone());
+        found
     }
 
-    fn members<'a>(&'a self, set: &'a ValueSet, open: &mut Vec<&'a str>) -> Members<'a> {
-        if !set.url.is_empty() && open.contains(&set.url.as_str()) {
+    fn members<'a>(&'a self, set: &'a ValueSet, walk: &mut Walk<'a>) -> Members<'a> {
+        if !set.url.is_empty() && walk.open.contains(&set.url.as_str()) {
             return Err(Unexpandable::Recursive(set.url.clone()));
         }
-        open.push(&set.url);
+        walk.open.push(&set.url);
         let composed = match &set.compose {
-            Some(compose) => self.composed(compose, open),
+            Some(compose) => self.composed(compose, walk),
             None => Err(Unexpandable::Empty(set.url.clone())),
         };
-        open.pop();
+        walk.open.pop();
         // What the publisher found stands in for what cannot be found here.
         composed.or_else(|reason| {
             let stated = set.expansion.as_ref().and_then(|expansion| expansion.codes()).ok_or(reason)?;
@@ -124,15 +140,15 @@ impl Terminology {
         })
     }
 
-    fn composed<'a>(&'a self, compose: &'a Compose, open: &mut Vec<&'a str>) -> Members<'a> {
+    fn composed<'a>(&'a self, compose: &'a Compose, walk: &mut Walk<'a>) -> Members<'a> {
         let mut excluded = HashSet::new();
         for exclude in &compose.exclude {
-            excluded.extend(self.select(exclude, open)?.iter().map(Member::key));
+            excluded.extend(self.select(exclude, walk)?.iter().map(Member::key));
         }
         let mut seen = HashSet::new();
         let mut members = Vec::new();
         for include in &compose.include {
-            let selected = self.select(include, open)?;
+            let selected = self.select(include, walk)?;
             members.extend(
                 selected.into_iter().filter(|member| !excluded.contains(&member.key()) && seen.insert(member.key())),
             );
@@ -145,19 +161,19 @@ impl Terminology {
     }
 
     /// What one include or exclude means: what its system part and every one of its value sets have in common.
-    fn select<'a>(&'a self, component: &'a Component, open: &mut Vec<&'a str>) -> Members<'a> {
+    fn select<'a>(&'a self, component: &'a Component, walk: &mut Walk<'a>) -> Members<'a> {
         let mut selected = match &component.system {
             Some(system) => Some(self.codes(system, component)?),
             None => None,
         };
         for url in &component.value_set {
-            let set = self.named(url, open)?;
+            let set = self.named(url, walk)?;
             selected = Some(match selected {
                 Some(so_far) => {
                     let set: HashSet<_> = set.iter().map(Member::key).collect();
                     so_far.into_iter().filter(|member| set.contains(&member.key())).collect()
                 }
-                None => set,
+                None => set.to_vec(),
             });
         }
         selected.ok_or(Unexpandable::Nameless)

@@ -99,14 +99,15 @@ impl Terminology {
     }
 
     /// Takes one more resource, as [`Self::with`] does, before anything is asked: what was expanded is not expanded again.
+    /// False for one that is passed over.
     ///
     /// # Errors
     /// [`TerminologyError`] when it cannot be read; then nothing is changed.
-    pub fn take(&mut self, resource: Value) -> Result<(), TerminologyError> {
-        if let Some(definition) = Definition::from_value(resource)? {
-            self.add(definition);
-        }
-        Ok(())
+    pub fn take(&mut self, resource: Value) -> Result<bool, TerminologyError> {
+        let definition = Definition::from_value(resource)?;
+        let is_taken = definition.is_some();
+        definition.into_iter().for_each(|definition| self.add(definition));
+        Ok(is_taken)
     }
 
     fn load(files: &[&str]) -> Self {

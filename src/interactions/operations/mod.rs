@@ -20,6 +20,10 @@ use arguments::{Arguments, Declared, Shape};
 
 /// Include and exclude elements of a value set that a client sends, with their filters and value sets.
 const COMPONENTS_MAX: usize = 100;
+/// Those of its filters that are regular expressions: each is compiled, and matched with every code of a system.
+const PATTERNS_MAX: usize = 5;
+/// Codes that it lists one by one. The largest sets that are published as lists have a few thousand.
+const LISTED_MAX: usize = 50_000;
 
 /// The parameters that name the value set.
 const URL: Declared = Declared { name: "url", shape: Shape::Text, repeats: false };
@@ -51,12 +55,7 @@ fn subject(terminology: &Terminology, arguments: &mut Arguments) -> Result<Subje
         }
         (None, Some(sent)) => {
             let set = ValueSet::read(sent).map_err(|error| invalid(&error.to_string()))?;
-            if set.components() > COMPONENTS_MAX {
-                let sentence = format!(
-                    "A value set that is sent has at most {COMPONENTS_MAX} include and exclude elements, filters and value sets."
-                );
-                return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::TooCostly).at("http.valueSet"));
-            }
+            affordable(&set)?;
             Ok(Subject::Sent(Box::new(set)))
         }
         (Some(url), None) => {
@@ -71,6 +70,21 @@ fn subject(terminology: &Terminology, arguments: &mut Arguments) -> Result<Subje
             Ok(Subject::Loaded(plain.to_owned()))
         }
     }
+}
+
+/// Refuses a sent value set that would cost more than any that somebody needs to send.
+fn affordable(set: &ValueSet) -> Result<(), FhirError> {
+    for (count, max, what) in [
+        (set.components(), COMPONENTS_MAX, "include and exclude elements, filters and value sets"),
+        (set.patterns(), PATTERNS_MAX, "filters that are regular expressions"),
+        (set.listed(), LISTED_MAX, "codes that are listed one by one"),
+    ] {
+        if count > max {
+            let sentence = format!("A value set that is sent has at most {max} {what}.");
+            return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::TooCostly).at("http.valueSet"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a version that is not the one that is loaded: an answer about another one could be wrong.
