@@ -18,7 +18,7 @@ use crate::interactions::write::{check_deletes, check_references, stored, unusab
 use crate::search::value::Target;
 use crate::store::conn::Conn;
 use crate::store::resources;
-use crate::validate::{Enforce, ProfileId, Verdict};
+use crate::validate::{Enforce, NotLoaded, ProfileId, Verdict};
 
 use super::arguments::{Arguments, Declared, Sent, Shape};
 use super::{bad, text};
@@ -106,19 +106,12 @@ pub async fn validate(app: &App, type_name: &str, id: Option<&str>, sent: Sent) 
 
 /// The profile that the client names. The definition of a type is none: what it says holds anyway.
 fn profile(app: &App, url: &str) -> Result<Option<ProfileId>, FhirError> {
-    let plain = url.split('|').next().unwrap_or(url);
-    if app.validator.is_type(plain) {
-        return Ok(None);
-    }
-    let found = app.validator.profiles().find(plain).filter(|(_, profile)| {
-        let version = url.split_once('|').map(|(_, version)| version);
-        version.is_none() || version == profile.version.as_deref()
-    });
-    found.map(|(id, _)| Some(id)).ok_or_else(|| {
-        let sentence = format!(
-            "The profile '{}' is not loaded on this server. An operator adds the package it is in with `plumbline package add`.",
-            excerpt(url)
-        );
+    app.validator.profile_named(url).map_err(|reason| {
+        let hint = match reason {
+            NotLoaded::Profile => "An operator adds the package it is in with `plumbline package add`.".to_owned(),
+            NotLoaded::Version(loaded) => format!("It has {loaded}."),
+        };
+        let sentence = format!("The profile '{}' is not loaded on this server. {hint}", excerpt(url));
         FhirError::new(Kind::NotFound, sentence).at("http.profile")
     })
 }
