@@ -146,7 +146,13 @@ fn judge(validator: &Validator, against: &Against, unit: &Unit) -> Checked {
     };
     let resource = match resource {
         Ok(resource) => resource,
-        Err(error) => return checked(None, Some(error.issues)),
+        Err(mut error) => {
+            // The readers are those of the server, which call what they read a body; here it is a file, or a line of one.
+            for issue in &mut error.issues {
+                issue.diagnostics = issue.diagnostics.replacen("The body is", "This is", 1);
+            }
+            return checked(None, Some(error.issues));
+        }
     };
     let name = match type_name(&resource) {
         Ok(name) => name,

@@ -90,6 +90,32 @@ on_both! {
         }
     }
 
+    fn a_set_that_is_sent_is_held_to_its_systems(server) {
+        let v3 = "http://terminology.hl7.org/CodeSystem/v3-RoleCode";
+        let set = |include: Value| json!({"resourceType": "ValueSet", "compose": {"include": [include]}});
+        let listed = set(json!({"system": v3, "concept": [{"code": "HOSP", "designation": [{"language": "de", "value": "Krankenhaus"}]}, {"code": "nobody"}]}));
+        let answer = server.post("ValueSet/$expand?displayLanguage=de-AT&includeDesignations=true", &listed);
+        assert_eq!(codes(&answer), ["HOSP"], "{answer}");
+        assert_eq!(answer.body["expansion"]["contains"][0]["display"], "Krankenhaus");
+        let filter = |op: &str, value: &str| set(json!({"system": v3, "filter": [{"property": "concept", "op": op, "value": value}]}));
+        for (sent, code, part) in [
+            (set(json!({"system": v3, "version": "0"})), "not-supported", "version 0 of the code system"),
+            (set(json!({"system": format!("{v3}|0")})), "value", "compose.include.version"),
+            (filter("regex", "a)|(?:b"), "value", "cannot be read"),
+            (filter("is-a", "nobody"), "code-invalid", "nobody"),
+        ] {
+            let answer = server.post("ValueSet/$expand", &sent);
+            refused(&answer, 422, code, part);
+            assert_eq!(answer.body["issue"][0]["expression"], json!(["http.valueSet"]), "{answer}");
+        }
+        refused(&server.get(&format!("CodeSystem/$lookup?system={v3}&code=HOSP&property=colour")), 400, "value", "no property 'colour'");
+        let abstract_set = parameters(&[json!({"name": "valueSet", "resource": set(json!({"system": v3}))})]);
+        let ask = |rest: &str| server.post(&format!("ValueSet/$validate-code?system={v3}&{rest}"), &abstract_set);
+        assert_eq!(parameter(&ask("code=_ServiceDeliveryLocationRoleType"), "result"), false);
+        assert_eq!(parameter(&ask("code=_ServiceDeliveryLocationRoleType&abstract=true"), "result"), true);
+        assert_eq!(parameter(&ask("code=HOSP&systemVersion=0"), "result"), false);
+    }
+
     fn a_costly_set_keeps_nobody_else_waiting(server) {
         let set = |pattern: &str| {
             let filters: Vec<Value> = (0..5).map(|_| json!({"property": "code", "op": "regex", "value": pattern})).collect();

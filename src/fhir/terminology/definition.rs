@@ -159,6 +159,12 @@ impl ValueSet {
         stated + self.parts().map(|component| component.concept.len()).sum::<usize>()
     }
 
+    /// The first system that is named with a version behind it. `system` is an uri and has none: that is what
+    /// `compose.include.version` is for.
+    pub fn versioned_system(&self) -> Option<&str> {
+        self.parts().filter_map(|component| component.system.as_deref()).find(|system| system.contains('|'))
+    }
+
     fn parts(&self) -> impl Iterator<Item = &Component> {
         self.compose.iter().flat_map(|compose| compose.include.iter().chain(&compose.exclude))
     }
@@ -177,6 +183,7 @@ pub(super) struct Compose {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Component {
     pub system: Option<String>,
+    pub version: Option<String>,
     #[serde(default)]
     pub concept: Vec<Quote>,
     #[serde(default)]
@@ -197,6 +204,8 @@ impl Component {
 pub(super) struct Quote {
     pub code: String,
     pub display: Option<String>,
+    #[serde(default)]
+    pub designation: Vec<Value>,
 }
 
 #[derive(Deserialize)]

@@ -4,10 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use serde_json::Value;
 use thiserror::Error;
 
-use super::definition::{Component, Compose, ValueSet};
+use super::definition::{Component, Compose, Filter, Quote, ValueSet};
 use super::grammar::Grammar;
+use super::system::Unfiltered;
 use super::{Concept, Terminology, unversioned};
 
 /// The codes of a value set.
@@ -17,6 +19,7 @@ pub struct Expansion {
     pub codes: Vec<(String, String)>,
     /// What the set itself calls a code, by its place; other codes are called what their system calls them.
     displays: HashMap<usize, String>,
+    designations: HashMap<usize, Vec<Value>>,
 }
 
 impl Expansion {
@@ -25,11 +28,19 @@ impl Expansion {
         self.displays.get(&at).map(String::as_str)
     }
 
+    /// `ValueSet.compose.include.concept.designation` of the code at a place.
+    pub fn own_designations(&self, at: usize) -> &[Value] {
+        self.designations.get(&at).map_or(&[], Vec::as_slice)
+    }
+
     fn of(members: Vec<Member>) -> Self {
         let mut expansion = Self::default();
         for (at, member) in members.into_iter().enumerate() {
             if let Some(display) = member.display {
                 expansion.displays.insert(at, display.to_owned());
+            }
+            if !member.designations.is_empty() {
+                expansion.designations.insert(at, member.designations.to_vec());
             }
             expansion.codes.push((member.system.to_owned(), member.code.to_owned()));
         }
@@ -50,6 +61,12 @@ pub enum Unexpandable {
     Grammar(String),
     #[error("the filter '{property} {op}' on the code system {system} cannot be answered")]
     Filter { system: String, property: String, op: String },
+    #[error("the regular expression '{pattern}' cannot be read, or is too large")]
+    Pattern { pattern: String },
+    #[error("a filter names the code '{code}', which the code system {system} does not have")]
+    UnknownCode { system: String, code: String },
+    #[error("version {asked} of the code system {system} is not loaded")]
+    OtherVersion { system: String, asked: String },
     #[error("the value set {0} includes itself")]
     Recursive(String),
     #[error("the value set {0} neither says what it is made of nor has a complete expansion")]
@@ -68,12 +85,13 @@ impl Unexpandable {
     }
 }
 
-/// A code that borrows from the definitions; `display` is what the value set calls it.
+/// A code that borrows from the definitions; `display` and `designations` are what the value set calls it.
 #[derive(Clone, Copy)]
 struct Member<'a> {
     system: &'a str,
     code: &'a str,
     display: Option<&'a str>,
+    designations: &'a [Value],
 }
 
 impl<'a> Member<'a> {
@@ -87,6 +105,9 @@ type Members<'a> = Result<Vec<Member<'a>>, Unexpandable>;
 /// One expansion on its way through sets that include others.
 #[derive(Default)]
 struct Walk<'a> {
+    /// The set was sent by a client. A code that it lists and its system does not have is a mistake of theirs, while a
+    /// published set may know of codes that the version here has no longer.
+    is_sent: bool,
     /// The sets that are being expanded further up: a set that includes itself has no expansion.
     open: Vec<&'a str>,
     /// What was found of each included set. Without it a ladder of sets, each of which includes the next one twice, would
@@ -95,17 +116,18 @@ struct Walk<'a> {
 }
 
 impl Terminology {
-    /// The expansion of a definition at hand.
+    /// The expansion of a definition at hand; `is_sent` for one of a client, which is held to its systems: codes that they
+    /// do not have are not in it.
     ///
     /// # Errors
     /// [`Unexpandable`] when not every code of it is known.
-    pub fn expand(&self, set: &ValueSet) -> Result<Expansion, Unexpandable> {
-        self.members(set, &mut Walk::default()).map(Expansion::of)
+    pub fn expand(&self, set: &ValueSet, is_sent: bool) -> Result<Expansion, Unexpandable> {
+        self.members(set, &mut Walk { is_sent, ..Walk::default() }).map(Expansion::of)
     }
 
     /// What one include alone means.
-    pub(super) fn expand_component(&self, include: &Component) -> Result<Expansion, Unexpandable> {
-        self.select(include, &mut Walk::default()).map(Expansion::of)
+    pub(super) fn expand_component(&self, include: &Component, is_sent: bool) -> Result<Expansion, Unexpandable> {
+        self.select(include, &mut Walk { is_sent, ..Walk::default() }).map(Expansion::of)
     }
 
     /// An included set. It does not go through the cache of whole expansions: two sets that include each other would wait
@@ -135,7 +157,8 @@ impl Terminology {
         composed.or_else(|reason| {
             let stated = set.expansion.as_ref().and_then(|expansion| expansion.codes()).ok_or(reason)?;
             let mut seen = HashSet::new();
-            let members = stated.into_iter().map(|(system, code, display)| Member { system, code, display });
+            let members =
+                stated.into_iter().map(|(system, code, display)| Member { system, code, display, designations: &[] });
             Ok(members.filter(|member| seen.insert(member.key())).collect())
         })
     }
@@ -163,7 +186,7 @@ impl Terminology {
     /// What one include or exclude means: what its system part and every one of its value sets have in common.
     fn select<'a>(&'a self, component: &'a Component, walk: &mut Walk<'a>) -> Members<'a> {
         let mut selected = match &component.system {
-            Some(system) => Some(self.codes(system, component)?),
+            Some(system) => Some(self.codes(system, component, walk.is_sent && walk.open.len() <= 1)?),
             None => None,
         };
         for url in &component.value_set {
@@ -179,34 +202,58 @@ impl Terminology {
         selected.ok_or(Unexpandable::Nameless)
     }
 
-    fn codes<'a>(&'a self, system: &'a str, component: &'a Component) -> Members<'a> {
+    /// The codes of one system; `is_sent` for what a client says of it.
+    fn codes<'a>(&'a self, system: &'a str, component: &'a Component, is_sent: bool) -> Members<'a> {
+        let loaded = self.systems.get(unversioned(system));
+        // R4's own sets name versions of systems that R4 itself has in another one (task-code, v2-0360), and mean those.
+        if let (Some(asked), Some(loaded)) = (&component.version, loaded)
+            && is_sent
+            && loaded.version.as_ref() != Some(asked)
+        {
+            return Err(Unexpandable::OtherVersion { system: system.to_owned(), asked: asked.clone() });
+        }
         // Codes that are listed one by one need no code system; R4 lets no filter stand beside such a list (vsd-3).
         if !component.concept.is_empty() {
             if let Some(filter) = component.filter.first() {
-                return Err(unanswered(system, &filter.property, &filter.op));
+                return Err(unanswered(system, filter));
             }
-            let quotes = component.concept.iter();
-            return Ok(quotes
-                .map(|quote| Member { system, code: &quote.code, display: quote.display.as_deref() })
-                .collect());
+            let member = |quote: &'a Quote| {
+                let known = loaded.and_then(|loaded| loaded.get(&quote.code));
+                let is_lacking = known.is_none() && !self.system_has(system, &quote.code);
+                if is_sent && is_lacking && self.is_complete_system(system) {
+                    return None;
+                }
+                // In a system in which case does not count, a code has one spelling: its own.
+                let code = known.map_or(&quote.code, |concept| &concept.code);
+                let (display, designations) = (quote.display.as_deref(), quote.designation.as_slice());
+                Some(Member { system, code, display, designations })
+            };
+            return Ok(component.concept.iter().filter_map(member).collect());
         }
         if Grammar::of(system).is_some() {
             return Err(Unexpandable::Grammar(system.to_owned()));
         }
-        let loaded = match self.systems.get(unversioned(system)) {
+        let loaded = match loaded {
             None => return Err(Unexpandable::UnknownSystem(system.to_owned())),
             Some(part) if !part.complete => return Err(Unexpandable::PartOfSystem(system.to_owned())),
             Some(whole) => whole,
         };
         let mut codes: Vec<&str> = loaded.concepts().iter().map(|concept| concept.code.as_str()).collect();
         for filter in &component.filter {
-            let kept = loaded.filter(filter).ok_or_else(|| unanswered(system, &filter.property, &filter.op))?;
+            let kept = loaded.filter(filter).map_err(|reason| match reason {
+                Unfiltered::Unanswered => unanswered(system, filter),
+                Unfiltered::Pattern => Unexpandable::Pattern { pattern: filter.value.clone() },
+                Unfiltered::UnknownCode => {
+                    Unexpandable::UnknownCode { system: system.to_owned(), code: filter.value.clone() }
+                }
+            })?;
             codes.retain(|code| kept.contains(code));
         }
-        Ok(codes.into_iter().map(|code| Member { system, code, display: None }).collect())
+        Ok(codes.into_iter().map(|code| Member { system, code, display: None, designations: &[] }).collect())
     }
 }
 
-fn unanswered(system: &str, property: &str, op: &str) -> Unexpandable {
-    Unexpandable::Filter { system: system.to_owned(), property: property.to_owned(), op: op.to_owned() }
+fn unanswered(system: &str, filter: &Filter) -> Unexpandable {
+    let Filter { property, op, .. } = filter;
+    Unexpandable::Filter { system: system.to_owned(), property: property.clone(), op: op.clone() }
 }

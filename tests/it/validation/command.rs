@@ -48,6 +48,7 @@ fn a_finding_without_a_place_has_no_empty_line() {
     let (code, out, _) = run(&server, &[&file.to_string_lossy()]);
     assert_eq!(code, 1, "{out}");
     assert!(!out.lines().any(|line| line.trim() == "error"), "{out}");
+    assert!(out.contains("This is not valid JSON") && !out.contains("body"), "{out}");
 }
 
 #[test]
