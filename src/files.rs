@@ -23,15 +23,29 @@ impl Draft {
     /// # Errors
     /// When the source cannot be read, or the folder or the file cannot be written.
     pub fn write(folder: &Path, source: &mut impl Read) -> io::Result<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         make_folder(folder)?;
         remove_stale(folder);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let draft = Self { path: folder.join(format!(".{}-{number}{ENDING}", std::process::id())) };
+        let draft = Self::new(folder);
         let mut file = File::create(&draft.path)?;
         io::copy(source, &mut file)?;
         file.sync_all()?;
         Ok(draft)
+    }
+
+    /// A second name for a file that is there already, beside it, so that it outlives what takes its place.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn link(existing: &Path) -> io::Result<Self> {
+        let draft = Self::new(parent(existing));
+        fs::hard_link(existing, &draft.path)?;
+        Ok(draft)
+    }
+
+    fn new(folder: &Path) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self { path: folder.join(format!(".{}-{number}{ENDING}", std::process::id())) }
     }
 
     /// Where it is as long as it has no name.

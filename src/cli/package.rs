@@ -13,7 +13,7 @@ use super::output::output;
 use super::{knowledge, sentence, terminology};
 use crate::config::Settings;
 use crate::fhir::terminology::{Terminology, Unexpandable};
-use crate::packages::{self, Candidate, Counts, Installed, Package};
+use crate::packages::{self, Candidate, Counts, Package};
 use crate::validate::Validator;
 
 /// The package of R4 itself: what a directory needs of it is built in.
@@ -94,8 +94,10 @@ fn add(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let (validator, unreadable) = knowledge::assemble(&settings.data, resources)?;
     let unreadable: Vec<(&str, &str)> = unreadable.iter().map(|it| (it.url.as_str(), it.reason.as_str())).collect();
 
+    let before = packages::installed(&settings.data)?;
     let added = packages::install(added)?;
-    let known = packages::installed(&settings.data)?;
+    let known: HashSet<&str> =
+        before.iter().map(|one| &*one.name).chain(added.iter().map(|package| &*package.name)).collect();
     let mut out = output();
     let mut refused = 0;
     for (package, contents) in added.iter().zip(&contents) {
@@ -164,7 +166,7 @@ impl Contents {
         package: &Package,
         validator: &Validator,
         unreadable: &[(&str, &str)],
-        installed: &[Installed],
+        installed: &HashSet<&str>,
         out: &mut impl io::Write,
     ) -> io::Result<usize> {
         writeln!(out, "{}: {}", package.id(), words(&self.counts))?;
@@ -191,7 +193,7 @@ impl Contents {
             let types: Vec<String> = package.foreign.iter().map(|(name, count)| format!("{name} {count}")).collect();
             writeln!(out, "  passed over, profiles of types that this server does not know: {}", types.join(", "))?;
         }
-        let is_here = |name: &str| name == CORE || installed.iter().any(|one| one.name == *name);
+        let is_here = |name: &str| name == CORE || installed.contains(name);
         let absent = package.dependencies.iter().filter(|(name, _)| !is_here(name));
         let absent: Vec<String> = absent.map(|(name, version)| format!("{name}#{version}")).collect();
         if !absent.is_empty() {

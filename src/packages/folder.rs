@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -53,15 +53,7 @@ impl Candidate {
         let draft = Draft::write(&folder, &mut file.take(BOUNDS.bytes))
             .map_err(|source| PackageError::Unwritable { path: folder.clone(), source })?;
         let package = read_within(open(draft.path())?, path, &BOUNDS)?;
-        let candidate = Self { package, draft };
-        // Found here rather than when others have their names already.
-        if folder.join(candidate.file_name()).is_dir() {
-            return Err(PackageError::Unwritable {
-                path: folder.join(candidate.file_name()),
-                source: ErrorKind::IsADirectory.into(),
-            });
-        }
-        Ok(candidate)
+        Ok(Self { package, draft })
     }
 
     fn file_name(&self) -> String {
@@ -69,19 +61,46 @@ impl Candidate {
     }
 }
 
-/// Gives checked packages their names, each in place of one of the same name and version.
+/// Gives checked packages their names, each in place of one of the same name and version: all of them or none.
 ///
 /// # Errors
-/// [`PackageError::Unwritable`].
+/// [`PackageError::Unwritable`]; then the folder is as it was.
 pub fn install(candidates: Vec<Candidate>) -> Result<Vec<Package>, PackageError> {
     let mut installed = Vec::with_capacity(candidates.len());
+    let mut done = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let (name, path) = (candidate.file_name(), candidate.draft.path().to_owned());
-        let Candidate { package, draft } = candidate;
-        draft.put(&name).map_err(|source| PackageError::Unwritable { path: path.with_file_name(name), source })?;
-        installed.push(package);
+        let name = candidate.file_name();
+        let path = candidate.draft.path().with_file_name(&name);
+        match put(candidate.draft, &path, &name) {
+            Ok(before) => done.push((path, name, before)),
+            Err(source) => {
+                undo(done);
+                return Err(PackageError::Unwritable { path, source });
+            }
+        }
+        installed.push(candidate.package);
     }
     Ok(installed)
+}
+
+/// Gives a package its name and returns, not yet gone, what had that name before.
+fn put(draft: Draft, path: &Path, name: &str) -> io::Result<Option<Draft>> {
+    let before = match Draft::link(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        before => Some(before?),
+    };
+    draft.put(name)?;
+    Ok(before)
+}
+
+/// The last one first, since two may have had the same name. What cannot be undone now could not be mended either.
+fn undo(done: Vec<(PathBuf, String, Option<Draft>)>) {
+    for (path, name, before) in done.into_iter().rev() {
+        let _undone = match before {
+            Some(before) => before.put(&name),
+            None => fs::remove_file(&path),
+        };
+    }
 }
 
 /// The packages that are in the data folder, in order of their names. They are not looked into.

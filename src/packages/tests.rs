@@ -169,6 +169,25 @@ fn what_is_too_big_is_refused_before_it_is_held_in_memory() {
 }
 
 #[test]
+fn packages_are_installed_together_or_not_at_all() {
+    let data = tempfile::tempdir().expect("a folder");
+    let candidate = |version: &str, text: &str| {
+        let manifest = json!({"name": "a", "version": version, "description": text}).to_string();
+        let (_keep, path) = file(&package(&[("package/package.json", &manifest)]));
+        Candidate::check(data.path(), &path).expect("a package")
+    };
+    let folder = data.path().join("packages");
+    install(vec![candidate("1", "old")]).expect("installed");
+    let old = fs::read(folder.join("a#1.tgz")).expect("the file");
+    let all = vec![candidate("1", "new"), candidate("2", "new"), candidate("3", "new")];
+    fs::create_dir(folder.join("a#3.tgz")).expect("a folder that has the name");
+    let error = install(all).expect_err("one cannot be put there");
+    assert!(error.to_string().contains("a#3.tgz cannot be written"), "{error}");
+    assert_eq!(fs::read(folder.join("a#1.tgz")).expect("the file"), old);
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 2, "the old one, and what was in the way");
+}
+
+#[test]
 fn definitions_that_are_too_big_are_refused_before_they_are_read() {
     let set = json!({"resourceType": "ValueSet", "description": "x".repeat(1000)}).to_string();
     let other = json!({"resourceType": "Library", "description": "x".repeat(9000)}).to_string();

@@ -12,6 +12,9 @@ use super::grammar::Grammar;
 use super::system::Unfiltered;
 use super::{Concept, Terminology, unversioned};
 
+/// Sets that include each other in a row. Each takes its part of a stack; published ones come to a handful.
+const DEPTH_MAX: usize = 100;
+
 /// The codes of a value set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expansion {
@@ -69,6 +72,8 @@ pub enum Unexpandable {
     OtherVersion { system: String, asked: String },
     #[error("the value set {0} includes itself")]
     Recursive(String),
+    #[error("the value set {0} is included over more than {DEPTH_MAX} others")]
+    TooDeep(String),
     #[error("the value set {0} neither says what it is made of nor has a complete expansion")]
     Empty(String),
     #[error("an include or exclude names neither a code system nor a value set")]
@@ -147,6 +152,9 @@ impl Terminology {
         if !set.url.is_empty() && walk.open.contains(&set.url.as_str()) {
             return Err(Unexpandable::Recursive(set.url.clone()));
         }
+        if walk.open.len() >= DEPTH_MAX {
+            return Err(Unexpandable::TooDeep(set.url.clone()));
+        }
         walk.open.push(&set.url);
         let composed = match &set.compose {
             Some(compose) => self.composed(compose, walk),
@@ -159,6 +167,8 @@ impl Terminology {
             let mut seen = HashSet::new();
             let members =
                 stated.into_iter().map(|(system, code, display)| Member { system, code, display, designations: &[] });
+            let is_held = walk.is_sent && walk.open.is_empty();
+            let members = members.filter(|member| !is_held || !self.lacks(member.system, member.code));
             Ok(members.filter(|member| seen.insert(member.key())).collect())
         })
     }
@@ -202,6 +212,11 @@ impl Terminology {
         selected.ok_or(Unexpandable::Nameless)
     }
 
+    /// True for a code that a system, known in full, does not have.
+    fn lacks(&self, system: &str, code: &str) -> bool {
+        self.is_complete_system(system) && !self.system_has(system, code)
+    }
+
     /// The codes of one system; `is_sent` for what a client says of it.
     fn codes<'a>(&'a self, system: &'a str, component: &'a Component, is_sent: bool) -> Members<'a> {
         let loaded = self.systems.get(unversioned(system));
@@ -218,11 +233,10 @@ impl Terminology {
                 return Err(unanswered(system, filter));
             }
             let member = |quote: &'a Quote| {
-                let known = loaded.and_then(|loaded| loaded.get(&quote.code));
-                let is_lacking = known.is_none() && !self.system_has(system, &quote.code);
-                if is_sent && is_lacking && self.is_complete_system(system) {
+                if is_sent && self.lacks(system, &quote.code) {
                     return None;
                 }
+                let known = loaded.and_then(|loaded| loaded.get(&quote.code));
                 // In a system in which case does not count, a code has one spelling: its own.
                 let code = known.map_or(&quote.code, |concept| &concept.code);
                 let (display, designations) = (quote.display.as_deref(), quote.designation.as_slice());

@@ -205,15 +205,19 @@ fn one_include_means_what_its_parts_share() {
 #[test]
 fn each_included_set_is_expanded_once() {
     let rung = |number: usize, include: Value| json!({"resource": {"resourceType": "ValueSet", "url": format!("v{number}"), "compose": {"include": include}}});
+    let ladder = |rungs: usize| {
+        let rungs_below = (0..rungs).map(|number| {
+            let next = format!("v{}", number + 1);
+            rung(number, json!([{"valueSet": [next]}, {"valueSet": [next]}]))
+        });
+        let top = rung(rungs, json!([{"system": "s", "concept": [{"code": "a"}]}]));
+        let entries: Vec<Value> = rungs_below.chain([top]).collect();
+        Terminology::load(&[&json!({"entry": entries}).to_string()])
+    };
     // Without a memory of what was found, this would be two to the power of sixty expansions.
-    let ladder = (0..60).map(|number| {
-        let next = format!("v{}", number + 1);
-        rung(number, json!([{"valueSet": [next]}, {"valueSet": [next]}]))
-    });
-    let top = rung(60, json!([{"system": "s", "concept": [{"code": "a"}]}]));
-    let entries: Vec<Value> = ladder.chain([top]).collect();
-    let terminology = Terminology::load(&[&json!({"entry": entries}).to_string()]);
-    assert_eq!(terminology.value_set("v0"), Some(&[("s".to_owned(), "a".to_owned())][..]));
+    assert_eq!(ladder(60).value_set("v0"), Some(&[("s".to_owned(), "a".to_owned())][..]));
+    let endless = ladder(100_000);
+    assert!(matches!(endless.expansion("v0"), Err(Unexpandable::TooDeep(_))), "and not the end of the stack");
 }
 
 fn with(extra: Value) -> Result<Terminology, TerminologyError> {

@@ -325,6 +325,9 @@ mod tests {
         assert_eq!((&family["display"], &family["designation"][0]), (&json!("Hausarzt"), &ours), "de for de-CH");
         assert_eq!(family["designation"][1]["value"], "Allgemeinmedizin");
         assert_eq!(sent["expansion"]["total"], 2, "what the system does not have is not in the set");
+        let one = |code: &str| json!({"system": "urn:s", "code": code});
+        let stated = json!({"resourceType": "ValueSet", "expansion": {"contains": [one("fam"), one("gone")]}});
+        assert_eq!(post(stated).expect("an expansion")["expansion"]["total"], 1, "nor if the client found it there");
     }
 
     #[test]
