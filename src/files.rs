@@ -11,25 +11,34 @@ const ENDING: &str = ".draft";
 /// A draft that old was left behind by a process that was ended: none takes nearly as long to write.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A file, written and on the disk, that does not have its name yet. Dropped without one, it is removed.
+/// A file that does not have its name yet. Dropped without one, it is removed.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
 }
 
 impl Draft {
-    /// Writes what a reader yields into a folder, which is made if it is not there.
+    /// Writes what a reader yields into a folder, which is made if it is not there, and to the disk.
     ///
     /// # Errors
     /// When the source cannot be read, or the folder or the file cannot be written.
     pub fn write(folder: &Path, source: &mut impl Read) -> io::Result<Self> {
-        make_folder(folder)?;
-        remove_stale(folder);
-        let draft = Self::new(folder);
-        let mut file = File::create(&draft.path)?;
+        let (draft, mut file) = Self::create(folder)?;
         io::copy(source, &mut file)?;
         file.sync_all()?;
         Ok(draft)
+    }
+
+    /// An empty file in a folder, which is made if it is not there. Who fills it syncs it before it gets its name.
+    ///
+    /// # Errors
+    /// When the folder or the file cannot be written.
+    pub fn create(folder: &Path) -> io::Result<(Self, File)> {
+        make_folder(folder)?;
+        remove_stale(folder);
+        let draft = Self::new(folder);
+        let file = File::create(&draft.path)?;
+        Ok((draft, file))
     }
 
     /// A second name for a file that is there already, beside it, so that it outlives what takes its place.

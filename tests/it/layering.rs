@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["fhir", "search", "store", "app", "interactions"]),
     ("demo", &[]),
     ("ingest", &["fhir", "config", "search", "validate", "store", "app", "interactions"]),
-    ("export", &["fhir", "search", "store", "app"]),
+    ("export", &["fhir", "files", "search", "store", "app"]),
     (
         "cli",
         &[
