@@ -1,5 +1,7 @@
 //! What every interaction works with: built once, shared by reference.
 
+mod turns;
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::shared;
 use crate::store::{Limits, Store};
 use crate::validate::Validator;
+pub use turns::Turns;
 
 /// Bytes of the key that signs page cursors.
 const CURSOR_KEY_BYTES: usize = 32;
@@ -33,6 +36,8 @@ pub struct App {
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
     bundles: Semaphore,
+    /// For operations of terminology.
+    pub turns: Turns,
 }
 
 /// The bounds of the store, from the settings.
@@ -68,7 +73,8 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
         let terminology = Arc::clone(validator.terminology());
-        Ok(Arc::new(Self { store, settings, terminology, signature, validator, bases, bundles }))
+        let turns = Turns::new(cores);
+        Ok(Arc::new(Self { store, settings, terminology, signature, validator, bases, bundles, turns }))
     }
 
     /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::app::App;
 use crate::fhir::types::ResourceType;
+use crate::files::Draft;
 use crate::search::query::TypeQuery;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
@@ -93,7 +94,7 @@ pub async fn export(
         rid = last.rid;
         let out = match &mut file {
             Some(file) => file,
-            none => none.insert(Part::create(&path, compression).map_err(failed)?),
+            none => none.insert(Part::create(folder, compression).map_err(failed)?),
         };
         for found in &page {
             out.line(&found.body).map_err(failed)?;
@@ -104,7 +105,7 @@ pub async fn export(
     }
     let is_empty = file.is_none();
     if let Some(file) = file {
-        file.finish(&path).map_err(failed)?;
+        file.finish(&compression.file_name(resource_type)).map_err(failed)?;
     }
     // What an earlier export left under another name would be imported again beside this.
     for other in Compression::ALL.iter().filter(|other| is_empty || **other != compression) {
@@ -117,10 +118,10 @@ pub async fn export(
     Ok(written)
 }
 
-/// A file that is not complete yet, under a name that says so; removed if it never is.
+/// A file that is not complete yet; removed if it never is.
 struct Part {
-    path: PathBuf,
-    out: Option<Encoder>,
+    draft: Draft,
+    out: Encoder,
 }
 
 enum Encoder {
@@ -130,25 +131,22 @@ enum Encoder {
 }
 
 impl Part {
-    fn create(path: &Path, compression: Compression) -> io::Result<Self> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".part");
-        let part = PathBuf::from(name);
-        let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&part)?);
+    fn create(folder: &Path, compression: Compression) -> io::Result<Self> {
+        let (draft, file) = Draft::create(folder)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         let out = match compression {
             Compression::None => Encoder::None(file),
             Compression::Gzip => Encoder::Gzip(flate2::write::GzEncoder::new(file, flate2::Compression::default())),
             Compression::Zstd => Encoder::Zstd(zstd::stream::write::Encoder::new(file, ZSTD_LEVEL)?),
         };
-        Ok(Self { path: part, out: Some(out) })
+        Ok(Self { draft, out })
     }
 
     fn line(&mut self, body: &str) -> io::Result<()> {
         let out: &mut dyn Write = match &mut self.out {
-            Some(Encoder::None(out)) => out,
-            Some(Encoder::Gzip(out)) => out,
-            Some(Encoder::Zstd(out)) => out,
-            None => return Ok(()),
+            Encoder::None(out) => out,
+            Encoder::Gzip(out) => out,
+            Encoder::Zstd(out) => out,
         };
         if body.contains(['\n', '\r']) {
             // Between two tokens, the only place where JSON can have one, a line break is as good as a space.
@@ -159,22 +157,14 @@ impl Part {
         out.write_all(b"\n")
     }
 
-    fn finish(mut self, path: &Path) -> io::Result<()> {
-        let out = match self.out.take() {
-            Some(Encoder::None(out)) => out,
-            Some(Encoder::Gzip(out)) => out.finish()?,
-            Some(Encoder::Zstd(out)) => out.finish()?,
-            None => return Ok(()),
+    fn finish(self, name: &str) -> io::Result<()> {
+        let out = match self.out {
+            Encoder::None(out) => out,
+            Encoder::Gzip(out) => out.finish()?,
+            Encoder::Zstd(out) => out.finish()?,
         };
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&self.path, path)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // After a rename there is nothing under this name; after a failure the disk gets its room back.
-        let _gone = fs::remove_file(&self.path);
+        self.draft.put(name)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod search;
 pub mod validate;
 
+pub mod files;
 pub mod packages;
 
 pub mod store;

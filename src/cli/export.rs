@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, json};
 
+use super::output::output;
 use crate::app::App;
 use crate::export::{self, Compression};
 use crate::fhir::types::ResourceType;
@@ -78,7 +79,7 @@ pub async fn run(app: &Arc<App>, args: &ExportArgs) -> anyhow::Result<ExitCode> 
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         let types: Map<_, _> = counts.iter().map(|(name, written)| (name.to_string(), json!(written))).collect();
-        writeln!(io::stdout(), "{}", json!({"types": types, "total": total, "seconds": seconds}))?;
+        writeln!(output(), "{}", json!({"types": types, "total": total, "seconds": seconds}))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
@@ -86,11 +87,7 @@ pub async fn run(app: &Arc<App>, args: &ExportArgs) -> anyhow::Result<ExitCode> 
         writeln!(text, "{:<26}{written:>11}", name.as_str())?;
     }
     let rate = total as f64 / seconds.max(1e-3);
-    writeln!(
-        io::stdout(),
-        "{text}{:<26}{total:>11}\n{total} resources in {seconds:.1} s: {rate:.0} resources/s",
-        "Total"
-    )?;
+    writeln!(output(), "{text}{:<26}{total:>11}\n{total} resources in {seconds:.1} s: {rate:.0} resources/s", "Total")?;
     Ok(ExitCode::SUCCESS)
 }
 

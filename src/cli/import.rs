@@ -1,7 +1,7 @@
 //! `plumbline import`.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::enforce::EnforceArg;
+use super::output::output;
 use crate::app::App;
 use crate::ingest::{Counts, Options, Progress, Sources, Summary, import};
 
@@ -84,7 +85,8 @@ pub async fn run(app: &Arc<App>, args: &ImportArgs) -> anyhow::Result<ExitCode> 
     let summary = imported?;
     let total = summary.total();
     let text = if args.json { as_json(&summary, &options)? } else { as_text(&summary) };
-    writeln!(io::stdout(), "{text}")?;
+    // Whoever does not read the summary hears below what was refused.
+    let told = writeln!(output(), "{text}");
     if total.rejected > 0 {
         eprintln!(
             "{} refused; see {} for each one's line and the reasons.",
@@ -95,6 +97,7 @@ pub async fn run(app: &Arc<App>, args: &ImportArgs) -> anyhow::Result<ExitCode> 
     if summary.is_interrupted {
         eprintln!("Stopped. What was committed stays; the same command goes on from there.");
     }
+    told?;
     Ok(if total.rejected > 0 || summary.is_interrupted { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

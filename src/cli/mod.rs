@@ -2,17 +2,17 @@
 //!
 //! 0: fine. 1: findings or a refusal. 2: could not run. Errors go to standard error in one readable sentence.
 
-#![expect(clippy::print_stdout, reason = "standard output is what a command line is for")]
-
 mod enforce;
 pub mod export;
 pub mod import;
 mod knowledge;
+mod output;
 mod package;
 mod serve;
 mod terminology;
 mod validate;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use self::output::output;
 use crate::app::{App, store_limits};
 use crate::config::{LogFormat, Settings};
 use crate::store::Store;
@@ -69,7 +70,7 @@ enum Command {
     Settings,
 }
 
-/// Runs the command line.
+/// Runs the command line. Whoever reads its output may stop reading.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -81,6 +82,8 @@ pub fn run() -> ExitCode {
     };
     match execute(cli) {
         Ok(code) => code,
+        // `| head -1` is no failure. What the command had to do was done before it was told.
+        Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("plumbline: {}", sentence(&error));
             ExitCode::from(2)
@@ -95,7 +98,7 @@ fn sentence(error: &anyhow::Error) -> String {
 
 fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     if matches!(cli.command, Command::Settings) {
-        print!("{}", crate::config::DEFAULTS);
+        write!(output(), "{}", crate::config::DEFAULTS)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut settings = Settings::load(cli.common.config.as_deref()).map_err(anyhow::Error::msg)?;

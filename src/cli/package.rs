@@ -9,10 +9,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{knowledge, sentence};
+use super::output::output;
+use super::{knowledge, sentence, terminology};
 use crate::config::Settings;
 use crate::fhir::terminology::{Terminology, Unexpandable};
-use crate::packages::{self, Counts, Installed, Package};
+use crate::packages::{self, Candidate, Counts, Package};
 use crate::validate::Validator;
 
 /// The package of R4 itself: what a directory needs of it is built in.
@@ -57,6 +58,7 @@ Exit code: 0 added; 1 added, but some definitions cannot be used at all; 2 it co
         json: bool,
     },
     /// Remove a package from the data folder
+    #[command(after_help = "Exit code: 0 removed; 2 it is not installed, or it could not run.")]
     Remove {
         /// As plumbline package list names it
         #[arg(value_name = "NAME#VERSION")]
@@ -77,24 +79,26 @@ pub fn run(settings: &Settings, args: &PackageArgs) -> anyhow::Result<ExitCode> 
 }
 
 fn add(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    // Every one is read before the first is put there: either all are added or none.
-    let mut added = files.iter().map(|file| packages::read(file)).collect::<Result<Vec<_>, _>>()?;
-    for (file, package) in files.iter().zip(&added) {
-        packages::install(&settings.data, file, package)?;
-    }
-    let names: HashSet<&str> = added.iter().map(|package| package.name.as_str()).collect();
+    // Whatever can fail comes before the first package gets its name: either all are added or none.
+    let check = |file: &PathBuf| Candidate::check(&settings.data, file);
+    let mut added = files.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    let packages = || added.iter().map(|candidate| &candidate.package);
+    let names: HashSet<&str> = packages().map(|package| package.name.as_str()).collect();
     let mut resources = others_in_use(settings, &names);
     // Another version of what is added is not used together with it.
     let is_other = |name: &&str| !names.contains(name.split_once('#').map_or(*name, |(name, _)| name));
     let others = settings.validation.packages.iter().map(String::as_str).filter(is_other).map(str::to_owned);
-    let together: Vec<String> = others.chain(added.iter().map(Package::id)).collect();
-    let contents: Vec<Contents> = added.iter().map(Contents::of).collect();
-    resources.extend(added.iter_mut().flat_map(|package| std::mem::take(&mut package.resources)));
+    let together: Vec<String> = others.chain(packages().map(Package::id)).collect();
+    let contents: Vec<Contents> = packages().map(Contents::of).collect();
+    resources.extend(added.iter_mut().flat_map(|candidate| std::mem::take(&mut candidate.package.resources)));
     let (validator, unreadable) = knowledge::assemble(&settings.data, resources)?;
     let unreadable: Vec<(&str, &str)> = unreadable.iter().map(|it| (it.url.as_str(), it.reason.as_str())).collect();
 
-    let known = packages::installed(&settings.data)?;
-    let mut out = io::stdout().lock();
+    let before = packages::installed(&settings.data)?;
+    let added = packages::install(added)?;
+    let known: HashSet<&str> =
+        before.iter().map(|one| &*one.name).chain(added.iter().map(|package| &*package.name)).collect();
+    let mut out = output();
     let mut refused = 0;
     for (package, contents) in added.iter().zip(&contents) {
         refused += contents.report(package, &validator, &unreadable, &known, &mut out)?;
@@ -104,9 +108,14 @@ fn add(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         writeln!(out, "The settings name it already: a running server takes it at its next start.")?;
     } else {
         writeln!(out, "To use it, put this into the settings; a running server takes it at its next start:")?;
-        writeln!(out, "  validation: {{packages: [{}]}}", together.join(", "))?;
+        writeln!(out, "  validation: {{packages: [{}]}}", quoted(&together))?;
     }
     Ok(if refused > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// The items of a list in YAML. Each is quoted: a name may be a path, with a comma or a bracket in it.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| json!(name).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The resources of the packages that the settings name, but for those of these names. What cannot be read is told and left
@@ -157,7 +166,7 @@ impl Contents {
         package: &Package,
         validator: &Validator,
         unreadable: &[(&str, &str)],
-        installed: &[Installed],
+        installed: &HashSet<&str>,
         out: &mut impl io::Write,
     ) -> io::Result<usize> {
         writeln!(out, "{}: {}", package.id(), words(&self.counts))?;
@@ -184,7 +193,7 @@ impl Contents {
             let types: Vec<String> = package.foreign.iter().map(|(name, count)| format!("{name} {count}")).collect();
             writeln!(out, "  passed over, profiles of types that this server does not know: {}", types.join(", "))?;
         }
-        let is_here = |name: &str| name == CORE || installed.iter().any(|one| one.name == *name);
+        let is_here = |name: &str| name == CORE || installed.contains(name);
         let absent = package.dependencies.iter().filter(|(name, _)| !is_here(name));
         let absent: Vec<String> = absent.map(|(name, version)| format!("{name}#{version}")).collect();
         if !absent.is_empty() {
@@ -210,11 +219,16 @@ fn words(counts: &Counts) -> String {
 fn list(settings: &Settings, value_sets: bool, as_json: bool) -> anyhow::Result<ExitCode> {
     let mut damaged = 0;
     let mut listed = Vec::new();
-    let mut out = io::stdout().lock();
+    let mut out = output();
     let all = packages::installed(&settings.data)?;
     if all.is_empty() && !as_json {
         writeln!(out, "No packages are installed.")?;
     }
+    // What the settings name is read once, not once for each package.
+    let (beside, own) = match value_sets {
+        true => (others_in_use(settings, &HashSet::new()), terminology::load(&settings.data)?),
+        false => (Vec::new(), Vec::new()),
+    };
     for one in all {
         let id = one.to_string();
         let in_use = is_in_use(settings, &id);
@@ -222,12 +236,20 @@ fn list(settings: &Settings, value_sets: bool, as_json: bool) -> anyhow::Result<
             Ok(package) => package,
             Err(error) => {
                 damaged += 1;
-                eprintln!("{}", sentence(&error.into()));
+                let sentence = sentence(&error.into());
+                eprintln!("{sentence}");
+                listed.push(json!({
+                    "package": id, "name": one.name, "version": one.version, "inUse": in_use, "file": one.path,
+                    "damaged": sentence,
+                }));
                 continue;
             }
         };
         let contents = Contents::of(&package);
-        let partial = if value_sets { partial_sets(settings, &contents, package.resources)? } else { Vec::new() };
+        let partial = match value_sets {
+            true => partial_sets(&contents, &beside, &own, package.resources)?,
+            false => Vec::new(),
+        };
         if as_json {
             let mut entry = json!({
                 "package": id, "name": one.name, "version": one.version, "inUse": in_use, "file": one.path,
@@ -253,15 +275,15 @@ fn list(settings: &Settings, value_sets: bool, as_json: bool) -> anyhow::Result<
     Ok(if damaged > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// The value sets of a package of which not all codes are known beside what is in use.
+/// The value sets of a package of which not all codes are known beside what is in use, and the files of the operator's own.
 fn partial_sets(
-    settings: &Settings,
     contents: &Contents,
+    in_use: &[Value],
+    own: &[(PathBuf, Vec<Value>)],
     resources: Vec<Value>,
 ) -> anyhow::Result<Vec<(String, String)>> {
-    let mut all = others_in_use(settings, &HashSet::new());
-    all.extend(resources);
-    let (terminology, _unreadable) = knowledge::terminology(&settings.data, all)?;
+    let all = in_use.iter().cloned().chain(resources).collect();
+    let (terminology, _unreadable) = knowledge::terminology(own.to_vec(), all)?;
     Ok(contents.not_in_full(&terminology).map(|(url, reason)| (url.to_owned(), reason.to_string())).collect())
 }
 
@@ -272,7 +294,7 @@ fn remove(settings: &Settings, id: &str) -> anyhow::Result<ExitCode> {
         let installed = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         bail!("{id} is not installed; installed: {installed}");
     }
-    writeln!(io::stdout(), "{id} is removed.")?;
+    writeln!(output(), "{id} is removed.")?;
     if was_in_use {
         eprintln!("The setting validation.packages still names it: without it the server does not start.");
     }

@@ -1,5 +1,6 @@
 //! `plumbline serve`.
 
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::SignalKind;
 
+use super::output::output;
 use crate::app::App;
 use crate::config::Settings;
 use crate::demo::Directory;
@@ -53,7 +55,8 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
     let system = actix_web::rt::System::new();
     system.block_on(async move {
         // A file that may not grow further (`ulimit -f`) is a full disk, answered 503; unhandled, the signal would be the end.
-        let _file_size = tokio::signal::unix::signal(SignalKind::from_raw(SIGXFSZ)).context("a signal cannot be handled")?;
+        let _file_size =
+            tokio::signal::unix::signal(SignalKind::from_raw(SIGXFSZ)).context("a signal cannot be handled")?;
         let bases = match &settings.server.base_url {
             Some(url) => vec![url.trim_end_matches('/').to_owned()],
             None => {
@@ -68,11 +71,8 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         }
         let server = server::serve(&app, listener).context("the server cannot start")?;
         let url = base.trim_end_matches("/fhir");
-        println!("{url}");
-        println!();
-        println!("FHIR base: {base}");
-        println!("Try:       curl '{base}/PractitionerRole?specialty=207Q00000X&_include=PractitionerRole:practitioner&_count=2&_pretty=true'");
-        println!("The server answers only on this machine (loopback): authorization is not built in yet.");
+        // Whoever waits for the first line may not read the others: the server serves all the same.
+        let _unread = greet(url, &base);
         tracing::info!(%url, database = app.settings.database_url(), workers, "serving");
         let handle = server.handle();
         actix_web::rt::spawn(async move {
@@ -83,6 +83,17 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         server.await.context("the server failed")?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn greet(url: &str, base: &str) -> io::Result<()> {
+    let mut out = output();
+    writeln!(out, "{url}\n")?;
+    writeln!(out, "FHIR base: {base}")?;
+    writeln!(
+        out,
+        "Try:       curl '{base}/PractitionerRole?specialty=207Q00000X&_include=PractitionerRole:practitioner&_count=2&_pretty=true'"
+    )?;
+    writeln!(out, "The server answers only on this machine (loopback): authorization is not built in yet.")
 }
 
 /// The first loopback address that `listen` names.

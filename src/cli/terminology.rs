@@ -1,21 +1,27 @@
 //! `plumbline terminology`: what an operator loads beside what is built in, as files in the data folder.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::knowledge::{self, of_packages};
+use super::output::output;
 use crate::config::Settings;
 use crate::fhir::terminology::nucc;
+use crate::files;
 
 /// Where they are, below the data folder.
 const FOLDER: &str = "terminology";
 const NUCC_FILE: &str = "nucc.json";
+/// Bytes of all files in that folder, and of the taxonomy's CSV file: several times what the largest ones have.
+const FILES_BYTES_MAX: u64 = 256 << 20;
+const NUCC_BYTES_MAX: u64 = 16 << 20;
 /// Faults of a file that are told one by one.
 const FAULTS_TOLD: usize = 20;
 
@@ -39,7 +45,12 @@ enum Command {
         what: Load,
     },
     /// List the code systems that are there, and the value sets whose codes are not all known
-    List,
+    #[command(after_help = "Exit code: 0 listed; 2 it could not run.")]
+    List {
+        /// Print the list as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,6 +67,9 @@ Exit code: 0 loaded; 1 the file is not what it should be, nothing was changed; 2
         /// The CSV file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Load it even if it has less than half of the codes of the one that was loaded before
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -65,13 +79,14 @@ Exit code: 0 loaded; 1 the file is not what it should be, nothing was changed; 2
 /// When a file cannot be read or written.
 pub fn run(settings: &Settings, args: &TerminologyArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Load { what: Load::Nucc { file } } => load_nucc(&settings.data, file),
-        Command::List => list(settings),
+        Command::Load { what: Load::Nucc { file, force } } => load_nucc(&settings.data, file, *force),
+        Command::List { json } => list(settings, *json),
     }
 }
 
-fn load_nucc(data: &Path, file: &Path) -> anyhow::Result<ExitCode> {
-    let text = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+fn load_nucc(data: &Path, file: &Path, force: bool) -> anyhow::Result<ExitCode> {
+    let text =
+        files::read_within(file, NUCC_BYTES_MAX).with_context(|| format!("{} cannot be read", file.display()))?;
     let version = file.file_name().and_then(|name| nucc::version_of(&name.to_string_lossy()));
     let system = match nucc::code_system(&text, version.as_deref()) {
         Ok(system) => system,
@@ -87,81 +102,86 @@ fn load_nucc(data: &Path, file: &Path) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(1));
         }
     };
-    let codes = system.get("concept").and_then(Value::as_array).map_or(0, Vec::len);
+    let codes = concepts(&system);
     let path = data.join(FOLDER).join(NUCC_FILE);
-    replace(&path, &system.to_string()).with_context(|| format!("{} cannot be written", path.display()))?;
+    let before = loaded_codes(&path);
+    if codes < before / 2 && !force {
+        eprintln!(
+            "plumbline: {} has {codes} codes, and {before} are loaded: part of it seems to be missing. Nothing was loaded; --force loads it all the same.",
+            file.display()
+        );
+        return Ok(ExitCode::from(1));
+    }
+    files::replace(&path, system.to_string().as_bytes())
+        .with_context(|| format!("{} cannot be written", path.display()))?;
     let version =
         version.map_or_else(|| "its name tells no version".to_owned(), |version| format!("version {version}"));
-    writeln!(io::stdout(), "{codes} codes of {}, {version}, are in {}.", nucc::URL, path.display())?;
-    writeln!(io::stdout(), "A running server takes them at its next start.")?;
+    let mut out = output();
+    writeln!(out, "{codes} codes of {}, {version}, are in {}.", nucc::URL, path.display())?;
+    writeln!(out, "A running server takes them at its next start.")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a file in one step: whoever reads it finds the old one or the new one, whole.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let draft = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = File::create(&draft).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&draft, path));
-    if replaced.is_err() {
-        let _may_be_gone = fs::remove_file(&draft);
-    }
-    replaced?;
-    File::open(folder)?.sync_all()
+fn concepts(system: &Value) -> usize {
+    system.get("concept").and_then(Value::as_array).map_or(0, Vec::len)
 }
 
-fn list(settings: &Settings) -> anyhow::Result<ExitCode> {
+/// How many codes were loaded before; 0 where nothing was, or nothing that can be read.
+fn loaded_codes(path: &Path) -> usize {
+    let text = files::read_within(path, FILES_BYTES_MAX).unwrap_or_default();
+    serde_json::from_slice(&text).as_ref().map_or(0, concepts)
+}
+
+fn list(settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
     let packages = of_packages(settings)?;
-    let loaded = files(&settings.data)?;
-    let terminology = knowledge::terminology(&settings.data, packages.clone())?.0;
-    let has = |resources: &[Value], url: &str| {
-        resources.iter().any(|resource| resource.get("url").is_some_and(|own| own == url))
+    let own = load(&settings.data)?;
+    let url = |resource: &Value| resource.get("url").and_then(Value::as_str).map(str::to_owned);
+    let of_package: HashSet<String> = packages.iter().filter_map(url).collect();
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let of_file: HashMap<String, String> = own
+        .iter()
+        .flat_map(|(path, resources)| resources.iter().filter_map(move |resource| Some((url(resource)?, name(path)))))
+        .collect();
+    let from = |url: &str| match of_file.get(url) {
+        Some(file) => file.as_str(),
+        None if of_package.contains(url) => "from a package",
+        None => "built in",
     };
-    let from = |url: &str| match loaded.iter().rev().find(|(_, resources)| has(resources, url)) {
-        Some((path, _)) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        None if has(&packages, url) => "from a package".to_owned(),
-        None => "built in".to_owned(),
-    };
+    let terminology = knowledge::terminology(own, packages)?.0;
     let mut systems: Vec<_> = terminology.systems().collect();
     systems.sort_by(|a, b| a.url.cmp(&b.url));
-    let mut out = io::stdout().lock();
-    for system in &systems {
-        let part = if system.complete { "" } else { " (a part)" };
-        let version = system.version.as_deref().unwrap_or("-");
-        writeln!(
-            out,
-            "{:>6} codes  {version:<10} {}{part}  {}",
-            system.concepts().len(),
-            system.url,
-            from(&system.url)
-        )?;
-    }
     let mut sets: Vec<&str> = terminology.value_sets().collect();
     sets.sort_unstable();
+    let partial = sets.iter().filter_map(|url| Some((*url, terminology.try_code_set(url).err()?)));
+    let mut out = output();
+    if as_json {
+        let system = |system: &&crate::fhir::terminology::System| {
+            json!({"url": system.url, "version": system.version, "codes": system.concepts().len(),
+                "complete": system.complete, "from": from(&system.url)})
+        };
+        let partial = partial.map(|(url, reason)| json!({"url": url, "reason": reason.to_string()}));
+        let listed = json!({"codeSystems": systems.iter().map(system).collect::<Vec<_>>(),
+            "valueSets": sets.len(), "valueSetsNotInFull": partial.collect::<Vec<_>>()});
+        writeln!(out, "{listed}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for system in &systems {
+        let part = if system.complete { "" } else { " (a part)" };
+        let (codes, version) = (system.concepts().len(), system.version.as_deref().unwrap_or("-"));
+        writeln!(out, "{codes:>6} codes  {version:<10} {}{part}  {}", system.url, from(&system.url))?;
+    }
     writeln!(out, "{} code systems, {} value sets", systems.len(), sets.len())?;
-    for url in sets {
-        if let Err(reason) = terminology.try_code_set(url) {
-            writeln!(out, "not all codes known: {url}: {reason}")?;
-        }
+    for (url, reason) in partial {
+        writeln!(out, "not all codes known: {url}: {reason}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The CodeSystem and ValueSet resources in `DATA/terminology/*.json`, in the order of the file names; a Bundle stands for
-/// what is in it.
+/// What is in `DATA/terminology/*.json`, file by file in the order of the names; a Bundle stands for what is in it.
 ///
 /// # Errors
-/// When a file cannot be read or is no JSON; the sentence names it.
-pub fn load(data: &Path) -> anyhow::Result<Vec<Value>> {
-    Ok(files(data)?.into_iter().flat_map(|(_, resources)| resources).collect())
-}
-
-/// The same, file by file.
-fn files(data: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<Value>)>> {
+/// When a file cannot be read, is no JSON, or all are longer together than they may be; the sentence names it.
+pub fn load(data: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<Value>)>> {
     let folder = data.join(FOLDER);
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -173,13 +193,23 @@ fn files(data: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<Value>)>> {
         .with_context(|| format!("{} cannot be read", folder.display()))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
-    let read = |path: PathBuf| {
-        let text = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let resource: Value =
-            serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))?;
-        Ok((path, unpacked(resource)))
-    };
-    paths.into_iter().map(read).collect()
+    let mut left = FILES_BYTES_MAX;
+    let mut loaded = Vec::with_capacity(paths.len());
+    for path in paths {
+        let length = fs::metadata(&path).with_context(|| format!("{} cannot be read", path.display()))?.len();
+        ensure!(
+            length <= left,
+            "{} is too long: the files in {} may have {FILES_BYTES_MAX} bytes together",
+            path.display(),
+            folder.display()
+        );
+        let text = files::read_within(&path, left).with_context(|| format!("{} cannot be read", path.display()))?;
+        left = left.saturating_sub(text.len() as u64);
+        let resource: Value = serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
+            .with_context(|| format!("{} is no JSON", path.display()))?;
+        loaded.push((path, unpacked(resource)));
+    }
+    Ok(loaded)
 }
 
 /// The resources of a Bundle, or the one resource.

@@ -12,11 +12,12 @@ use serde_json::{Map, Value, json};
 
 use super::enforce::EnforceArg;
 use super::import::bar;
+use super::output::output;
 use crate::config::Settings;
 use crate::fhir::outcome::{Issue, Severity, operation_outcome};
 use crate::ingest::Sources;
 use crate::ingest::check::{Against, Checked, check};
-use crate::validate::{Enforce, ProfileId, Validator};
+use crate::validate::{Enforce, NotLoaded, ProfileId, Validator};
 
 /// Rules that are named in the summary.
 const RULES_SHOWN: usize = 10;
@@ -36,7 +37,7 @@ const RULES_SHOWN: usize = 10;
   plumbline validate --json directory.ndjson.gz     one JSON object for each resource with findings, then the total
   plumbline validate --profile http://hl7.org/fhir/us/davinci-pdex-plan-net/StructureDefinition/plannet-Network org.json
 
-Exit code: 0 no errors; 1 errors were found; 2 it could not run.")]
+Exit code: 0 no errors; 1 errors were found; 2 it could not run, or there was nothing to check.")]
 pub struct ValidateArgs {
     /// Files and folders, in the order in which they are read; - is standard input
     #[arg(required = true, value_name = "FILE")]
@@ -89,6 +90,11 @@ struct Total {
 }
 
 impl Total {
+    /// True if nothing was there: resources of unknown types are something.
+    fn is_empty(&self) -> bool {
+        self.resources == 0 && self.not_checked.is_empty()
+    }
+
     fn add(&mut self, checked: &Checked) {
         let Some(issues) = &checked.issues else {
             let name = checked.name.as_deref().and_then(|name| name.split('/').next()).unwrap_or_default();
@@ -107,10 +113,11 @@ impl Total {
         self.warnings += issues.iter().filter(|issue| issue.severity == Severity::Warning).count() as u64;
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, not_printed: u64) -> Value {
         json!({"total": {
             "resources": self.resources, "with_errors": self.with_errors, "errors": self.errors,
             "warnings": self.warnings, "not_checked": self.not_checked, "errors_by_rule": self.rules,
+            "not_printed": not_printed,
         }})
     }
 
@@ -169,8 +176,8 @@ pub fn run(settings: &Settings, validator: &Validator, args: &ValidateArgs) -> a
     let profiles = profiles.into_iter().flatten().collect();
     let against = Against { enforce, profiles, unit_bytes_max: settings.server.body_bytes_max };
     let bar = bar(sources.bytes())?;
-    let mut out = BufWriter::new(io::stdout());
-    let (mut total, mut printed, mut result) = (Total::default(), 0, Ok(()));
+    let mut out = BufWriter::new(output());
+    let (mut total, mut found, mut result) = (Total::default(), 0_u64, Ok(()));
     check(validator, &sources, &against, |checked, bytes| {
         total.add(&checked);
         if total.resources.is_multiple_of(1000) {
@@ -184,8 +191,8 @@ pub fn run(settings: &Settings, validator: &Validator, args: &ValidateArgs) -> a
         if shown.is_empty() {
             return ControlFlow::Continue(());
         }
-        printed += 1;
-        if printed > args.max {
+        found += 1;
+        if found > args.max {
             return ControlFlow::Continue(());
         }
         result = bar
@@ -194,35 +201,42 @@ pub fn run(settings: &Settings, validator: &Validator, args: &ValidateArgs) -> a
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     bar.finish_and_clear();
+    let not_printed = found.saturating_sub(args.max);
+    if total.is_empty() && result.is_ok() {
+        bail!("nothing was checked: there is no resource in {}", listed(&args.paths));
+    }
     let code = if total.with_errors > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS };
     result = result.and_then(|()| match args.json {
-        true => writeln!(out, "{}", total.to_json()),
+        true => writeln!(out, "{}", total.to_json(not_printed)),
         false => {
-            if printed > args.max {
-                writeln!(out, "The findings of {} more resources are not printed (--max).\n", printed - args.max)?;
+            if not_printed > 0 {
+                writeln!(out, "The findings of {} are not printed (--max).\n", counted(not_printed, "more resource"))?;
             }
             writeln!(out, "{}", total.to_text(args.level))
         }
     });
     match result.and_then(|()| out.flush()) {
+        // What was found counts, whether or not anybody reads all of it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code),
         result => result.map(|()| code).context("the findings cannot be printed"),
     }
 }
 
 fn profile(validator: &Validator, url: &str) -> anyhow::Result<Option<ProfileId>> {
-    if validator.is_type(url) {
-        return Ok(None);
-    }
-    match validator.profiles().find(url.split('|').next().unwrap_or(url)) {
-        Some((id, _)) => Ok(Some(id)),
-        None => {
+    match validator.profile_named(url) {
+        Ok(found) => Ok(found),
+        Err(NotLoaded::Version(loaded)) => bail!("the profile {url} is not loaded; it is there as {loaded}"),
+        Err(NotLoaded::Profile) => {
             let mut known: Vec<&str> =
                 validator.profiles().iter().filter(|profile| !profile.is_extension()).map(|it| &*it.url).collect();
             known.sort_unstable();
             bail!("the profile {url} is not loaded; known are\n  {}", known.join("\n  "))
         }
     }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// `{"source", "line", "resource"?, "valid", "issues"}`; the issues as those of an OperationOutcome.
@@ -243,9 +257,11 @@ fn table(out: &mut impl Write, checked: &Checked, issues: &[Issue]) -> io::Resul
     let name = checked.name.as_deref().unwrap_or("(unreadable)");
     writeln!(out, "{}:{}  {name}", checked.source, checked.line)?;
     for issue in issues {
-        let place = issue.expression.as_deref().unwrap_or_default();
-        writeln!(out, "  {:<11}  {place}", issue.severity.as_str())?;
-        writeln!(out, "               {}  [{}]", issue.diagnostics, rule(issue))?;
+        let finding = format!("{}  [{}]", issue.diagnostics, rule(issue));
+        match &issue.expression {
+            Some(place) => writeln!(out, "  {:<11}  {place}\n               {finding}", issue.severity.as_str())?,
+            None => writeln!(out, "  {:<11}  {finding}", issue.severity.as_str())?,
+        }
     }
     writeln!(out)
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
 use crate::fhir::error::FhirError;
+use crate::interactions::answer::Answer;
 use crate::interactions::operations::{Sent, expand, lookup, validate, validate_code};
 
 use super::fhir::serve;
@@ -21,12 +22,24 @@ fn sent(request: &HttpRequest, body: &Bytes) -> Result<Sent, FhirError> {
     Ok(Sent { query: negotiate::query(request), body })
 }
 
+/// Does what may take long where it keeps nobody else waiting.
+async fn aside(
+    app: &Shared,
+    sent: Sent,
+    work: impl FnOnce(&App, Sent) -> Result<Answer, FhirError> + Send + 'static,
+) -> Result<Answer, FhirError> {
+    let (own, is_sent) = (Arc::clone(app), sent.body.is_some());
+    app.turns.take(is_sent, move || work(&own, sent)).await
+}
+
 pub async fn value_set_expand(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| expand::expand(&app.terminology, app.now(), sent(&request, &body)?)).await
+    let work = |app: &App, sent| expand::expand(&app.terminology, app.now(), sent);
+    serve(&app, &request, async |_| aside(&app, sent(&request, &body)?, work).await).await
 }
 
 pub async fn value_set_validate_code(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| validate_code::validate_code(&app.terminology, sent(&request, &body)?)).await
+    let work = |app: &App, sent| validate_code::validate_code(&app.terminology, sent);
+    serve(&app, &request, async |_| aside(&app, sent(&request, &body)?, work).await).await
 }
 
 pub async fn code_system_lookup(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {

@@ -22,7 +22,7 @@ use super::source::Sources;
 /// Units and bytes that are validated at one go.
 const CHUNK_UNITS: usize = 64;
 const CHUNK_BYTES: usize = 256 * 1024;
-/// Chunks between the reader and the one who takes the verdicts.
+/// Chunks that are read before the verdicts of the first of them are taken.
 const CHUNKS_WAITING: usize = 32;
 
 /// What resources are held to.
@@ -57,14 +57,31 @@ pub fn check(
     mut take: impl FnMut(Checked, u64) -> ControlFlow<()>,
 ) {
     let taken = AtomicU64::new(0);
-    let (work, waiting) = crossbeam_channel::bounded::<(usize, Vec<Unit>)>(CHUNKS_WAITING);
-    let (done, verdicts) = crossbeam_channel::bounded::<(usize, Vec<Checked>)>(CHUNKS_WAITING);
+    let read = |send: &dyn Fn(usize, Vec<Unit>) -> ControlFlow<()>| cut(sources, against.unit_bytes_max, &taken, send);
+    let judge = |unit: &Unit| judge(validator, against, unit);
+    in_order(read, judge, |checked| take(checked, taken.load(Ordering::Relaxed)));
+}
+
+/// Judges on several threads what `read` sends in numbered chunks, and takes it in its order.
+fn in_order<U: Send, V: Send>(
+    read: impl FnOnce(&dyn Fn(usize, Vec<U>) -> ControlFlow<()>) -> ControlFlow<()> + Send,
+    judge: impl Fn(&U) -> V + Sync,
+    mut take: impl FnMut(V) -> ControlFlow<()>,
+) {
+    let (work, waiting) = crossbeam_channel::bounded::<(usize, Vec<U>)>(CHUNKS_WAITING);
+    let (done, verdicts) = crossbeam_channel::bounded::<(usize, Vec<V>)>(CHUNKS_WAITING);
+    // One permit for each chunk that is read, given back when its verdicts are taken: one slow chunk would otherwise let
+    // the verdicts of all that come after it pile up.
+    let (permit, permits) = crossbeam_channel::bounded::<()>(CHUNKS_WAITING);
+    let judge = &judge;
     thread::scope(|scope| {
+        // Dropped with this closure, so that a reader who waits for a permit hears that nobody takes any more.
+        let permits = permits;
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             let (waiting, done) = (waiting.clone(), done.clone());
             scope.spawn(move || {
                 for (number, units) in waiting {
-                    let checked = units.iter().map(|unit| judge(validator, against, unit)).collect();
+                    let checked = units.iter().map(judge).collect();
                     if done.send((number, checked)).is_err() {
                         break;
                     }
@@ -73,10 +90,10 @@ pub fn check(
         }
         // Who has gone is not waited for: the channels end when the last of the others lets go of them.
         drop((waiting, done));
-        let taken = &taken;
         scope.spawn(move || {
-            let _unwanted = cut(sources, against.unit_bytes_max, taken, |number, units| {
-                if work.send((number, units)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let _unwanted = read(&|number, units| {
+                let is_wanted = permit.send(()).is_ok() && work.send((number, units)).is_ok();
+                if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         });
         let (mut next, mut early) = (0, BTreeMap::new());
@@ -85,10 +102,11 @@ pub fn check(
             while let Some(checked) = early.remove(&next) {
                 next += 1;
                 for one in checked {
-                    if take(one, taken.load(Ordering::Relaxed)).is_break() {
+                    if take(one).is_break() {
                         return;
                     }
                 }
+                let _given_back = permits.recv();
             }
         }
     });
@@ -128,7 +146,13 @@ fn judge(validator: &Validator, against: &Against, unit: &Unit) -> Checked {
     };
     let resource = match resource {
         Ok(resource) => resource,
-        Err(error) => return checked(None, Some(error.issues)),
+        Err(mut error) => {
+            // The readers are those of the server, which call what they read a body; here it is a file, or a line of one.
+            for issue in &mut error.issues {
+                issue.diagnostics = issue.diagnostics.replacen("The body is", "This is", 1);
+            }
+            return checked(None, Some(error.issues));
+        }
     };
     let name = match type_name(&resource) {
         Ok(name) => name,
@@ -140,4 +164,55 @@ fn judge(validator: &Validator, against: &Against, unit: &Unit) -> Checked {
         return checked(Some(shown), None);
     }
     checked(Some(shown), Some(validator.validate(&resource, against.enforce, &against.profiles).issues))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_first_chunk_holds_the_reader_up() {
+        let read = AtomicUsize::new(0);
+        let ahead = AtomicUsize::new(0);
+        let chunks = |send: &dyn Fn(usize, Vec<usize>) -> ControlFlow<()>| {
+            (0..CHUNKS_WAITING * 20).try_for_each(|number| {
+                read.fetch_add(1, Ordering::SeqCst);
+                send(number, vec![number])
+            })
+        };
+        let judge = |number: &usize| {
+            if *number == 0 {
+                thread::sleep(Duration::from_millis(300));
+                ahead.store(read.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            *number
+        };
+        let mut taken = Vec::new();
+        in_order(chunks, judge, |number| {
+            taken.push(number);
+            ControlFlow::Continue(())
+        });
+        assert!(ahead.load(Ordering::SeqCst) <= CHUNKS_WAITING + 1, "{ahead:?}");
+        assert!(taken.iter().copied().eq(0..CHUNKS_WAITING * 20), "in order: {taken:?}");
+    }
+
+    #[test]
+    fn who_has_enough_ends_it() {
+        let chunks = |send: &dyn Fn(usize, Vec<usize>) -> ControlFlow<()>| {
+            (0..).try_for_each(|number| send(number, vec![number]))
+        };
+        let mut taken = 0;
+        in_order(
+            chunks,
+            |number| *number,
+            |_| {
+                taken += 1;
+                if taken < 100 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        assert_eq!(taken, 100);
+    }
 }

@@ -20,16 +20,26 @@ pub(super) struct Bounds {
     /// Of all members, unpacked.
     pub bytes: u64,
     pub member_bytes: u64,
+    /// Of one definition, and of all that are kept. Read, a definition is many times as large as its text.
+    pub definition_bytes: u64,
+    pub kept_bytes: u64,
 }
 
 /// Several times what the largest published packages need.
-pub(super) const BOUNDS: Bounds = Bounds { members: 100_000, bytes: 2 << 30, member_bytes: 64 << 20 };
+pub(super) const BOUNDS: Bounds = Bounds {
+    members: 100_000,
+    bytes: 2 << 30,
+    member_bytes: 64 << 20,
+    definition_bytes: 16 << 20,
+    kept_bytes: 256 << 20,
+};
 
-/// Calls `take` with the name and the text of each JSON file right below `package/`.
+/// Calls `take` with the name and the text of each JSON file right below `package/`. `path` is what errors call the archive.
 ///
 /// # Errors
 /// [`PackageError`] when the archive cannot be read or goes beyond the bounds, and those of `take`.
 pub(super) fn each_json(
+    file: File,
     path: &Path,
     bounds: &Bounds,
     mut take: impl FnMut(&str, &[u8]) -> Result<(), PackageError>,
@@ -39,7 +49,7 @@ pub(super) fn each_json(
     let refused = |member: &str, problem: String| {
         Err(PackageError::Member { path: path.to_owned(), member: member.to_owned(), problem })
     };
-    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut file = BufReader::new(file);
     if !file.fill_buf().map_err(unreadable)?.starts_with(GZIP) {
         return Err(PackageError::NotGzip { path: path.to_owned() });
     }

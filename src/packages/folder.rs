@@ -1,13 +1,15 @@
 //! The packages that are added: `packages/NAME#VERSION.tgz` in the data folder, each as it was published.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::fs;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Package, PackageError, read};
+use super::archive::BOUNDS;
+use super::{Package, PackageError, open, read, read_within};
+use crate::files::Draft;
 
 /// Where they are, below the data folder.
 const FOLDER: &str = "packages";
@@ -27,40 +29,78 @@ impl fmt::Display for Installed {
     }
 }
 
-/// Checks a package and puts it into the data folder, in place of one of the same name and version.
-///
-/// # Errors
-/// [`PackageError`] of [`read`], or when the folder cannot be written.
-pub fn add(data: &Path, path: &Path) -> Result<Package, PackageError> {
-    let package = read(path)?;
-    install(data, path, &package)?;
-    Ok(package)
+/// A package that was checked, with a copy of its file in the data folder that does not have its name yet.
+#[derive(Debug)]
+pub struct Candidate {
+    pub package: Package,
+    draft: Draft,
 }
 
-/// The same for a package that has been read.
-///
-/// # Errors
-/// [`PackageError::Unwritable`].
-pub fn install(data: &Path, path: &Path, package: &Package) -> Result<(), PackageError> {
-    let folder = data.join(FOLDER);
-    let target = folder.join(format!("{}{ENDING}", package.id()));
-    copy(path, &folder, &target).map_err(|source| PackageError::Unwritable { path: target, source })
-}
-
-/// Copies in one step: whoever reads the target finds the old file or the new one, whole.
-fn copy(path: &Path, folder: &Path, target: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let draft = target.with_extension(format!("{}.tmp", std::process::id()));
-    let written = File::open(path).and_then(|mut source| {
-        let mut file = File::create(&draft)?;
-        io::copy(&mut source, &mut file)?;
-        file.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&draft, target)).and_then(|()| File::open(folder)?.sync_all());
-    if replaced.is_err() {
-        let _may_be_gone = fs::remove_file(&draft);
+impl Candidate {
+    /// Copies a package into the data folder and checks the copy: what is installed later is what was checked, whatever
+    /// becomes of the file in the meantime.
+    ///
+    /// # Errors
+    /// [`PackageError`] of [`read`](super::read), or when the folder cannot be written.
+    pub fn check(data: &Path, path: &Path) -> Result<Self, PackageError> {
+        let folder = data.join(FOLDER);
+        let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
+        let file = open(path)?;
+        if file.metadata().map_err(unreadable)?.is_dir() {
+            return Err(unreadable(ErrorKind::IsADirectory.into()));
+        }
+        // What is longer than all that may be in it is cut off, and damaged then.
+        let draft = Draft::write(&folder, &mut file.take(BOUNDS.bytes))
+            .map_err(|source| PackageError::Unwritable { path: folder.clone(), source })?;
+        let package = read_within(open(draft.path())?, path, &BOUNDS)?;
+        Ok(Self { package, draft })
     }
-    replaced
+
+    fn file_name(&self) -> String {
+        format!("{}{ENDING}", self.package.id())
+    }
+}
+
+/// Gives checked packages their names, each in place of one of the same name and version: all of them or none.
+///
+/// # Errors
+/// [`PackageError::Unwritable`]; then the folder is as it was.
+pub fn install(candidates: Vec<Candidate>) -> Result<Vec<Package>, PackageError> {
+    let mut installed = Vec::with_capacity(candidates.len());
+    let mut done = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let name = candidate.file_name();
+        let path = candidate.draft.path().with_file_name(&name);
+        match put(candidate.draft, &path, &name) {
+            Ok(before) => done.push((path, name, before)),
+            Err(source) => {
+                undo(done);
+                return Err(PackageError::Unwritable { path, source });
+            }
+        }
+        installed.push(candidate.package);
+    }
+    Ok(installed)
+}
+
+/// Gives a package its name and returns, not yet gone, what had that name before.
+fn put(draft: Draft, path: &Path, name: &str) -> io::Result<Option<Draft>> {
+    let before = match Draft::link(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        before => Some(before?),
+    };
+    draft.put(name)?;
+    Ok(before)
+}
+
+/// The last one first, since two may have had the same name. What cannot be undone now could not be mended either.
+fn undo(done: Vec<(PathBuf, String, Option<Draft>)>) {
+    for (path, name, before) in done.into_iter().rev() {
+        let _undone = match before {
+            Some(before) => before.put(&name),
+            None => fs::remove_file(&path),
+        };
+    }
 }
 
 /// The packages that are in the data folder, in order of their names. They are not looked into.

@@ -11,6 +11,7 @@ mod folder;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use thiserror::Error;
 
 use crate::fhir::definitions::definitions;
 use archive::{BOUNDS, Bounds};
-pub use folder::{Installed, add, find, install, installed, load, remove};
+pub use folder::{Candidate, Installed, find, install, installed, load, remove};
 
 /// The member that describes the package.
 const MANIFEST: &str = "package.json";
@@ -112,13 +113,18 @@ struct Head {
 /// # Errors
 /// [`PackageError`]: no file, no package, one for another FHIR version, or one that is larger than any that is published.
 pub fn read(path: &Path) -> Result<Package, PackageError> {
-    read_within(path, &BOUNDS)
+    read_within(open(path)?, path, &BOUNDS)
 }
 
-fn read_within(path: &Path, bounds: &Bounds) -> Result<Package, PackageError> {
+fn open(path: &Path) -> Result<File, PackageError> {
+    File::open(path).map_err(|source| PackageError::Unreadable { path: path.to_owned(), source })
+}
+
+/// `path` is what errors call it.
+fn read_within(file: File, path: &Path, bounds: &Bounds) -> Result<Package, PackageError> {
     let mut manifest = None;
-    let (mut resources, mut foreign) = (Vec::new(), BTreeMap::new());
-    archive::each_json(path, bounds, |member, text| {
+    let (mut resources, mut foreign, mut kept_bytes) = (Vec::new(), BTreeMap::new(), 0);
+    archive::each_json(file, path, bounds, |member, text| {
         let broken = |source| PackageError::Json { path: path.to_owned(), member: format!("package/{member}"), source };
         if member == MANIFEST {
             let read = serde_json::from_slice::<Manifest>(text);
@@ -131,6 +137,19 @@ fn read_within(path: &Path, bounds: &Bounds) -> Result<Package, PackageError> {
         };
         if !TYPES.contains(&resource_type.as_str()) {
             return Ok(());
+        }
+        kept_bytes += text.len() as u64;
+        let problem = match text.len() as u64 {
+            length if length > bounds.definition_bytes => {
+                format!("is a definition of more than {} bytes", bounds.definition_bytes)
+            }
+            _ if kept_bytes > bounds.kept_bytes => {
+                format!("makes its definitions longer than {} bytes together", bounds.kept_bytes)
+            }
+            _ => String::new(),
+        };
+        if !problem.is_empty() {
+            return Err(PackageError::Member { path: path.to_owned(), member: format!("package/{member}"), problem });
         }
         let resource: Value = serde_json::from_slice(text).map_err(broken)?;
         match foreign_type(&resource) {

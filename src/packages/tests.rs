@@ -159,11 +159,53 @@ fn what_leads_out_or_is_no_file_is_refused() {
 fn what_is_too_big_is_refused_before_it_is_held_in_memory() {
     let bytes = package(&[("package/package.json", MANIFEST_TEXT), ("package/a.txt", &"x".repeat(5000))]);
     let (_folder, path) = file(&bytes);
-    let within = |members, bytes, member_bytes| read_within(&path, &Bounds { members, bytes, member_bytes });
+    let within = |members, bytes, member_bytes| {
+        read_within(open(&path).expect("a file"), &path, &Bounds { members, bytes, member_bytes, ..archive::BOUNDS })
+    };
     assert!(within(2, 8192, 200).is_ok());
     assert!(refusal(within(1, 8192, 200)).contains("more than 1 members"));
     assert!(refusal(within(2, 4096, 200)).contains("larger than packages are"));
     assert!(refusal(within(2, 8192, 20)).contains("package/package.json is longer than 20 bytes"));
+}
+
+#[test]
+fn packages_are_installed_together_or_not_at_all() {
+    let data = tempfile::tempdir().expect("a folder");
+    let candidate = |version: &str, text: &str| {
+        let manifest = json!({"name": "a", "version": version, "description": text}).to_string();
+        let (_keep, path) = file(&package(&[("package/package.json", &manifest)]));
+        Candidate::check(data.path(), &path).expect("a package")
+    };
+    let folder = data.path().join("packages");
+    install(vec![candidate("1", "old")]).expect("installed");
+    let old = fs::read(folder.join("a#1.tgz")).expect("the file");
+    let all = vec![candidate("1", "new"), candidate("2", "new"), candidate("3", "new")];
+    fs::create_dir(folder.join("a#3.tgz")).expect("a folder that has the name");
+    let error = install(all).expect_err("one cannot be put there");
+    assert!(error.to_string().contains("a#3.tgz cannot be written"), "{error}");
+    assert_eq!(fs::read(folder.join("a#1.tgz")).expect("the file"), old);
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 2, "the old one, and what was in the way");
+}
+
+#[test]
+fn definitions_that_are_too_big_are_refused_before_they_are_read() {
+    let set = json!({"resourceType": "ValueSet", "description": "x".repeat(1000)}).to_string();
+    let other = json!({"resourceType": "Library", "description": "x".repeat(9000)}).to_string();
+    let bytes = package(&[
+        ("package/package.json", MANIFEST_TEXT),
+        ("package/other.json", &other),
+        ("package/a.json", &set),
+        ("package/b.json", &set),
+    ]);
+    let (_folder, path) = file(&bytes);
+    let within = |definition_bytes, kept_bytes| {
+        read_within(open(&path).expect("a file"), &path, &Bounds { definition_bytes, kept_bytes, ..archive::BOUNDS })
+    };
+    assert!(within(1200, 2400).is_ok());
+    assert!(refusal(within(900, 2400)).contains("package/a.json is a definition of more than 900 bytes"));
+    assert!(
+        refusal(within(1200, 1500)).contains("package/b.json makes its definitions longer than 1500 bytes together")
+    );
 }
 
 #[test]
@@ -179,6 +221,12 @@ fn added_packages_are_found_by_their_names() {
         load(data.path(), &names)
             .map(|all| all.iter().map(|it| it["url"].as_str().expect("url").to_owned()).collect::<Vec<_>>())
     };
+    let add = |path: &Path| {
+        let candidate = Candidate::check(data.path(), path).expect("a package");
+        // What happens to the file now makes no difference: the bytes that were checked are those that are added.
+        fs::write(path, "no archive").expect("written");
+        install(vec![candidate]).expect("added").iter().map(Package::id).collect::<String>()
+    };
     let sentence = urls(&["a.b#1.0"]).expect_err("nothing is there").to_string();
     assert_eq!(
         sentence,
@@ -186,20 +234,25 @@ fn added_packages_are_found_by_their_names() {
     );
 
     let (_keep, first) = at("1.0", "first");
-    assert_eq!(add(data.path(), &first).expect("added").id(), "a.b#1.0");
+    assert_eq!(add(&first), "a.b#1.0");
     assert_eq!(urls(&["a.b"]).expect("loaded"), ["first"]);
     let (_keep, second) = at("2.0", "second");
-    add(data.path(), &second).expect("added");
+    add(&second);
     assert!(urls(&["a.b"]).expect_err("ambiguous").to_string().contains("(a.b#1.0, a.b#2.0); say which one"));
     assert!(urls(&["a.b#3.0"]).expect_err("missing").to_string().contains("(installed: a.b#1.0, a.b#2.0)"));
-    assert_eq!(urls(&["a.b#2.0", &first.to_string_lossy()]).expect("loaded"), ["second", "first"]);
+    let (_keep, beside) = at("1.0", "beside");
+    assert_eq!(urls(&["a.b#2.0", &beside.to_string_lossy()]).expect("loaded"), ["second", "beside"]);
 
     let (_keep, again) = at("1.0", "mended");
-    add(data.path(), &again).expect("replaced");
+    add(&again);
     assert_eq!(urls(&["a.b#1.0"]).expect("loaded"), ["mended"]);
     let names: Vec<String> = installed(data.path()).expect("listed").iter().map(ToString::to_string).collect();
     assert_eq!(names, ["a.b#1.0", "a.b#2.0"]);
     assert_eq!(fs::read_dir(data.path().join("packages")).expect("the folder").count(), 2, "no draft is left");
+
+    let (_keep, dropped) = at("3.0", "dropped");
+    drop(Candidate::check(data.path(), &dropped).expect("a package"));
+    assert_eq!(fs::read_dir(data.path().join("packages")).expect("the folder").count(), 2, "nor one that was not used");
 
     assert!(remove(data.path(), "a.b#1.0").expect("removed"));
     assert!(!remove(data.path(), "a.b#1.0").expect("nothing to remove"));

@@ -8,11 +8,23 @@ use super::{Enforce, ProfileId, Validator};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::types::ResourceType;
 
+/// The version of the types' own definitions.
+const R4: &str = "4.0.1";
+
 /// Where the Plan-Net profiles are.
 const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net/StructureDefinition/plannet-";
 
 /// The code that makes an Organization a Network.
 pub const NETWORK_TYPE: (&str, &str) = ("http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/OrgTypeCS", "ntwk");
+
+/// Why a profile that a caller names cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotLoaded {
+    /// No profile of this URL is loaded.
+    Profile,
+    /// One is, as this `url|version` (or `url`, if it states no version).
+    Version(String),
+}
 
 /// What `meta.profile` says.
 #[derive(Default)]
@@ -27,6 +39,26 @@ impl Validator {
     /// True for the canonical URL of a type's own definition.
     pub fn is_type(&self, url: &str) -> bool {
         url.strip_prefix(STRUCTURES).is_some_and(|name| self.definitions.type_named(name).is_some())
+    }
+
+    /// The profile that a caller names by its canonical URL, with or without a version. `None`: the definition of a type
+    /// itself, which holds anyway.
+    ///
+    /// # Errors
+    /// [`NotLoaded`]: a verdict on another profile, or another version, would answer another question.
+    pub fn profile_named(&self, canonical: &str) -> Result<Option<ProfileId>, NotLoaded> {
+        let (url, version) = canonical.split_once('|').map_or((canonical, None), |(url, it)| (url, Some(it)));
+        if self.is_type(url) {
+            let is_this = version.is_none_or(|version| version == R4);
+            return if is_this { Ok(None) } else { Err(NotLoaded::Version(format!("{url}|{R4}"))) };
+        }
+        let (id, profile) = self.profiles.find(url).ok_or(NotLoaded::Profile)?;
+        let loaded = profile.version.as_deref();
+        if version.is_some() && version != loaded {
+            let version = loaded.map(|loaded| format!("|{loaded}")).unwrap_or_default();
+            return Err(NotLoaded::Version(format!("{url}{version}")));
+        }
+        Ok(Some(id))
     }
 
     /// The profiles that a resource is held to; `note` hears of claims that cannot be met or looked

@@ -22,7 +22,7 @@ use crate::fhir::definitions::{Definitions, definitions};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::terminology::Terminology;
 use base::Base;
-pub use choose::NETWORK_TYPE;
+pub use choose::{NETWORK_TYPE, NotLoaded};
 use profiles::{PROFILES, Profiles};
 pub use shape::{DiscriminatorKind, ProfileId};
 use walk::Walk;

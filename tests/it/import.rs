@@ -349,7 +349,7 @@ async fn what_is_exported_and_imported_elsewhere_is_the_same_directory() {
             .expect("folder")
             .map(|entry| entry.expect("entry").file_name().into_string().expect("name"))
             .collect();
-        assert!(!names.iter().any(|name| name.ends_with(".part")), "{names:?}");
+        assert!(!names.iter().any(|name| name.ends_with(".draft")), "{names:?}");
         assert_eq!(names.iter().filter(|name| name.starts_with("Practitioner.")).count(), 1, "{names:?}");
         there.import(&out).await;
         for resource_type in ResourceType::ALL {

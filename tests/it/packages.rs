@@ -91,7 +91,7 @@ on_both! {
             "example.clinics#1.0.0: 1 profile, 0 extensions, 2 value sets, 1 code system",
             &format!("will not be checked: {CLINIC}: clinic-1 at Location"), "frobnicate",
             "1 of 2 value sets: not all codes are known", "not installed, and not needed by profiles with a snapshot: example.base#2.0.0",
-            "validation: {packages: [example.clinics#1.0.0]}", "next start",
+            "validation: {packages: [\"example.clinics#1.0.0\"]}", "next start",
         ]);
         told(&run(server, &["package", "list"]), 0, &["example.clinics#1.0.0  not in the settings: 1 profile"]);
         fs::write(server.data().join("plumbline.yaml"), "validation: {packages: [example.clinics#1.0.0]}").expect("a file");
@@ -194,9 +194,24 @@ fn what_cannot_be_used_is_told_and_what_is_no_package_is_not_added() {
     told(
         &run(&server, &["package", "add", &newer.to_string_lossy()]),
         0,
-        &["validation: {packages: [example.other-1.0.0.tgz, example.clinics#1.2.0]}"],
+        &["validation: {packages: [\"example.other-1.0.0.tgz\", \"example.clinics#1.2.0\"]}"],
     );
 
     fs::write(server.data().join("packages/example.clinics#1.2.0.tgz"), "no archive").expect("a file");
     told(&run(&server, &["package", "list"]), 1, &["example.clinics#1.1.0  in use", "1.2.0.tgz is no FHIR package"]);
+    let listed: Value =
+        serde_json::from_slice(&run(&server, &["package", "list", "--json"]).stdout).expect("all of them, as JSON");
+    assert!(listed[1]["damaged"].as_str().is_some_and(|why| why.contains("is no FHIR package")), "{listed}");
+
+    // A file of the operator's own that cannot be read keeps a package out, whole.
+    fs::create_dir(server.data().join("terminology")).expect("a folder");
+    fs::write(server.data().join("terminology/own.json"), "{").expect("a file");
+    let last = write(server.data(), "example.last", "1.0.0", &clinics());
+    told(&run(&server, &["package", "add", &last.to_string_lossy()]), 2, &["own.json is no JSON"]);
+    let names = fs::read_dir(server.data().join("packages")).expect("the folder");
+    let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(
+        !names.iter().any(|name| name.to_string_lossy().contains("last") || name.to_string_lossy().starts_with('.')),
+        "{names:?}"
+    );
 }

@@ -80,9 +80,61 @@ on_both! {
         refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": 1}})), 422, "invalid", "cannot be read");
         let many: Vec<Value> = (0..200).map(|_| json!({"system": ROLE})).collect();
         let filters: Vec<Value> = (0..200).map(|_| json!({"property": "code", "op": "regex", "value": "(a*)*"})).collect();
-        for include in [json!(many), json!([{"system": ROLE, "filter": filters}])] {
+        let patterns: Vec<Value> = (0..6).map(|_| json!({"property": "code", "op": "regex", "value": "a.*"})).collect();
+        let listed: Vec<Value> = (0..50_001).map(|number| json!({"code": number.to_string()})).collect();
+        let stated = json!({"resourceType": "ValueSet", "expansion": {"contains": listed}});
+        refused(&server.post("ValueSet/$expand", &stated), 422, "too-costly", "at most 50000");
+        refused(&server.post("ValueSet/$validate-code?code=1", &stated), 422, "too-costly", "at most 50000");
+        for include in [json!(many), json!([{"system": ROLE, "filter": filters}]), json!([{"system": ROLE, "filter": patterns}]), json!([{"system": ROLE, "concept": listed}])] {
             refused(&server.post("ValueSet/$expand", &json!({"resourceType": "ValueSet", "compose": {"include": include}})), 422, "too-costly", "at most");
         }
+    }
+
+    fn a_set_that_is_sent_is_held_to_its_systems(server) {
+        let v3 = "http://terminology.hl7.org/CodeSystem/v3-RoleCode";
+        let set = |include: Value| json!({"resourceType": "ValueSet", "compose": {"include": [include]}});
+        let listed = set(json!({"system": v3, "concept": [{"code": "HOSP", "designation": [{"language": "de", "value": "Krankenhaus"}]}, {"code": "nobody"}]}));
+        let answer = server.post("ValueSet/$expand?displayLanguage=de-AT&includeDesignations=true", &listed);
+        assert_eq!(codes(&answer), ["HOSP"], "{answer}");
+        assert_eq!(answer.body["expansion"]["contains"][0]["display"], "Krankenhaus");
+        let filter = |op: &str, value: &str| set(json!({"system": v3, "filter": [{"property": "concept", "op": op, "value": value}]}));
+        for (sent, code, part) in [
+            (set(json!({"system": v3, "version": "0"})), "not-supported", "version 0 of the code system"),
+            (set(json!({"system": format!("{v3}|0")})), "value", "compose.include.version"),
+            (filter("regex", "a)|(?:b"), "value", "cannot be read"),
+            (filter("is-a", "nobody"), "code-invalid", "nobody"),
+        ] {
+            let answer = server.post("ValueSet/$expand", &sent);
+            refused(&answer, 422, code, part);
+            assert_eq!(answer.body["issue"][0]["expression"], json!(["http.valueSet"]), "{answer}");
+        }
+        refused(&server.get(&format!("CodeSystem/$lookup?system={v3}&code=HOSP&property=colour")), 400, "value", "no property 'colour'");
+        let abstract_set = parameters(&[json!({"name": "valueSet", "resource": set(json!({"system": v3}))})]);
+        let ask = |rest: &str| server.post(&format!("ValueSet/$validate-code?system={v3}&{rest}"), &abstract_set);
+        assert_eq!(parameter(&ask("code=_ServiceDeliveryLocationRoleType"), "result"), false);
+        assert_eq!(parameter(&ask("code=_ServiceDeliveryLocationRoleType&abstract=true"), "result"), true);
+        assert_eq!(parameter(&ask("code=HOSP&systemVersion=0"), "result"), false);
+    }
+
+    fn a_costly_set_keeps_nobody_else_waiting(server) {
+        let set = |pattern: &str| {
+            let filters: Vec<Value> = (0..5).map(|_| json!({"property": "code", "op": "regex", "value": pattern})).collect();
+            json!({"resourceType": "ValueSet", "compose": {"include": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "filter": filters}]}})
+        };
+        // Each is a program of a megabyte, matched with every code.
+        let bombs = set("((((.?){14}){14}){14}){9}");
+        let allowed = set(&format!("{}x", ".?".repeat(60)));
+        std::thread::scope(|scope| {
+            let asking: Vec<_> = [&bombs, &bombs, &bombs, &bombs, &allowed, &allowed, &allowed, &allowed]
+                .map(|set| scope.spawn(move || server.post("ValueSet/$expand", set)))
+                .into_iter()
+                .collect();
+            let start = std::time::Instant::now();
+            assert_eq!(server.get(&format!("{}/health/live", server.base.trim_end_matches("/fhir"))).status, 200);
+            assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+            let statuses: Vec<u16> = asking.into_iter().map(|one| one.join().expect("an answer").status).collect();
+            assert_eq!(statuses, [422, 422, 422, 422, 200, 200, 200, 200]);
+        });
     }
 
     fn a_code_is_validated(server) {
@@ -241,6 +293,35 @@ fn the_provider_taxonomy_is_there_after_it_was_loaded() {
 }
 
 #[test]
+fn a_taxonomy_with_far_fewer_codes_is_loaded_only_when_that_is_meant() {
+    let server = Server::sqlite(&[]);
+    let rows = |count: usize| -> String {
+        let rows = (0..count).map(|number| format!("207Q{number:05}X,a,b,c\n"));
+        "Code,Grouping,Classification,Specialization\n".to_owned() + &rows.collect::<String>()
+    };
+    assert_eq!(load(&server, "many.csv", rows(10).as_bytes()).status.code(), Some(0));
+    let few = load(&server, "few.csv", rows(4).as_bytes());
+    assert_eq!(few.status.code(), Some(1));
+    assert!(text(&few.stderr).contains("4 codes, and 10 are loaded"), "{}", text(&few.stderr));
+    let file = server.data().join("few.csv");
+    let forced = server.command(&["terminology", "load", "nucc", "--force"]).arg(&file).output().expect("it runs");
+    assert_eq!(forced.status.code(), Some(0), "{}", text(&forced.stderr));
+}
+
+#[test]
+fn nobody_has_to_read_all_that_is_printed() {
+    let server = Server::sqlite(&[]);
+    for arguments in [&["settings"][..], &["terminology", "list"], &["package", "list"], &["--help"]] {
+        let mut command = server.command(arguments);
+        let mut running =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+        drop(running.stdout.take());
+        let done = running.wait_with_output().expect("it ends");
+        assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_or_not_terminology_is_told() {
     let mut server = Server::sqlite(&[]);
     let done = server.command(&["terminology", "load", "nucc", "nowhere.csv"]).output().expect("it runs");
@@ -261,5 +342,17 @@ fn a_file_that_is_not_there_or_not_terminology_is_told() {
         .expect("a file");
     let done = server.command(&["serve", "--listen", "127.0.0.1:0"]).output().expect("it runs");
     assert_eq!(done.status.code(), Some(2));
-    assert!(text(&done.stderr).contains("the ValueSet urn:bad cannot be read"), "{}", text(&done.stderr));
+    let told = text(&done.stderr);
+    assert!(told.contains("own.json: the ValueSet urn:bad cannot be read"), "{told}");
+
+    let own = json!({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Location", "id": "l"}}, {"resource":
+        {"resourceType": "CodeSystem", "url": "urn:own", "status": "active", "content": "complete", "concept": [{"code": "a"}]}}]});
+    fs::write(folder.join("own.json"), format!("\u{feff}{own}")).expect("a file");
+    let listed = server.command(&["terminology", "list", "--json"]).output().expect("it runs");
+    let told = text(&listed.stderr);
+    assert!(told.contains("own.json: Location/l is not taken"), "{told}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let systems = listed["codeSystems"].as_array().expect("systems");
+    let own = systems.iter().find(|system| system["url"] == "urn:own").expect("it is listed");
+    assert_eq!((&own["from"], &own["codes"], &own["complete"]), (&json!("own.json"), &json!(1), &json!(true)));
 }

@@ -69,13 +69,13 @@ impl CodeSet {
 
 impl Terminology {
     /// The codes of a definition at hand; besides sets that can be expanded, those that include the whole of a system that
-    /// is a grammar, and exclude nothing.
+    /// is a grammar, and exclude nothing. With them the expansion, where there is one. `is_sent` as in [`Self::expand`].
     ///
     /// # Errors
     /// [`Unexpandable`] when it cannot be told of every code whether the set holds it.
-    pub fn code_set_of(&self, set: &ValueSet) -> Result<CodeSet, Unexpandable> {
-        let reason = match self.expand(set) {
-            Ok(expansion) => return Ok(self.code_set_from(&expansion)),
+    pub fn code_set_of(&self, set: &ValueSet, is_sent: bool) -> Result<(CodeSet, Option<Expansion>), Unexpandable> {
+        let reason = match self.expand(set, is_sent) {
+            Ok(expansion) => return Ok((self.code_set_from(&expansion), Some(expansion))),
             Err(reason) => reason,
         };
         let Some(compose) = set.compose.as_ref().filter(|compose| compose.exclude.is_empty()) else {
@@ -85,10 +85,10 @@ impl Terminology {
         for include in &compose.include {
             match include.whole_system().and_then(Grammar::of) {
                 Some(grammar) => code_set.grammars.push(grammar),
-                None => code_set.add(self, &self.expand_component(include)?),
+                None => code_set.add(self, &self.expand_component(include, is_sent)?),
             }
         }
-        Ok(code_set)
+        Ok((code_set, None))
     }
 
     pub(super) fn code_set_from(&self, expansion: &Expansion) -> CodeSet {

@@ -140,8 +140,33 @@ impl ValueSet {
 
     /// How much there is to work out: its include and exclude elements, with their filters and value sets.
     pub fn components(&self) -> usize {
-        let all = self.compose.iter().flat_map(|compose| compose.include.iter().chain(&compose.exclude));
-        all.map(|component| 1 + component.filter.len() + component.value_set.len()).sum()
+        self.parts().map(|component| 1 + component.filter.len() + component.value_set.len()).sum()
+    }
+
+    /// How many of its filters are regular expressions.
+    pub fn patterns(&self) -> usize {
+        self.parts().flat_map(|component| &component.filter).filter(|filter| filter.op == "regex").count()
+    }
+
+    /// How many codes it lists one by one, in what it is made of and in what somebody found it to hold.
+    pub fn listed(&self) -> usize {
+        let mut stated = 0;
+        let mut waiting: Vec<&Contains> = self.expansion.iter().flat_map(|expansion| &expansion.contains).collect();
+        while let Some(one) = waiting.pop() {
+            stated += 1;
+            waiting.extend(&one.contains);
+        }
+        stated + self.parts().map(|component| component.concept.len()).sum::<usize>()
+    }
+
+    /// The first system that is named with a version behind it. `system` is an uri and has none: that is what
+    /// `compose.include.version` is for.
+    pub fn versioned_system(&self) -> Option<&str> {
+        self.parts().filter_map(|component| component.system.as_deref()).find(|system| system.contains('|'))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Component> {
+        self.compose.iter().flat_map(|compose| compose.include.iter().chain(&compose.exclude))
     }
 }
 
@@ -158,6 +183,7 @@ pub(super) struct Compose {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Component {
     pub system: Option<String>,
+    pub version: Option<String>,
     #[serde(default)]
     pub concept: Vec<Quote>,
     #[serde(default)]
@@ -178,6 +204,8 @@ impl Component {
 pub(super) struct Quote {
     pub code: String,
     pub display: Option<String>,
+    #[serde(default)]
+    pub designation: Vec<Value>,
 }
 
 #[derive(Deserialize)]

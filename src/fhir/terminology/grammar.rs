@@ -1,5 +1,9 @@
 //! Code systems whose codes are too many to list, but follow a grammar.
 
+/// Bytes of a code that is looked at. No media type or language tag in use comes near it, and the parts of a longer one,
+/// compared with each other, would cost the square of its length.
+const CODE_BYTES_MAX: usize = 255;
+
 /// A code system by the shape of its codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grammar {
@@ -26,8 +30,11 @@ impl Grammar {
         }
     }
 
-    /// True for a code of the right shape.
+    /// True for a code of the right shape, and of a length that such codes have.
     pub fn has(self, code: &str) -> bool {
+        if code.len() > CODE_BYTES_MAX {
+            return false;
+        }
         match self {
             Self::MediaType => is_media_type(code),
             Self::LanguageTag => is_language_tag(code),
@@ -180,6 +187,18 @@ mod tests {
         ] {
             assert_eq!(Grammar::MediaType.has(code), is_one, "{code}");
         }
+    }
+
+    #[test]
+    fn codes_that_are_too_long_are_none() {
+        let tag = |variants: usize| {
+            let variants: Vec<String> = (0..variants).map(|number| format!("v{number:05}")).collect();
+            format!("en-{}", variants.join("-"))
+        };
+        assert!(Grammar::LanguageTag.has(&tag(30)));
+        assert!(!Grammar::LanguageTag.has(&tag(40)));
+        assert!(Grammar::MediaType.has(&format!("text/plain;a=\"{}\"", "x".repeat(200))));
+        assert!(!Grammar::MediaType.has(&format!("text/plain;a=\"{}\"", "x".repeat(300))));
     }
 
     #[test]

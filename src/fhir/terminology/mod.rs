@@ -24,8 +24,8 @@ pub use code_set::CodeSet;
 use definition::{Component, Definition, Quote};
 pub use definition::{Property, TerminologyError, ValueSet};
 pub use expand::{Expansion, Unexpandable};
-use grammar::Grammar;
-pub use system::{Concept, System};
+pub use grammar::Grammar;
+pub use system::{Concept, System, in_language};
 
 /// Bundles of one resource per line.
 const FILES: [&str; 6] = [
@@ -99,14 +99,15 @@ impl Terminology {
     }
 
     /// Takes one more resource, as [`Self::with`] does, before anything is asked: what was expanded is not expanded again.
+    /// False for one that is passed over.
     ///
     /// # Errors
     /// [`TerminologyError`] when it cannot be read; then nothing is changed.
-    pub fn take(&mut self, resource: Value) -> Result<(), TerminologyError> {
-        if let Some(definition) = Definition::from_value(resource)? {
-            self.add(definition);
-        }
-        Ok(())
+    pub fn take(&mut self, resource: Value) -> Result<bool, TerminologyError> {
+        let definition = Definition::from_value(resource)?;
+        let is_taken = definition.is_some();
+        definition.into_iter().for_each(|definition| self.add(definition));
+        Ok(is_taken)
     }
 
     fn load(files: &[&str]) -> Self {
@@ -141,7 +142,7 @@ impl Terminology {
     fn quote(&mut self, includes: &[Component]) {
         for include in includes {
             let Some(system) = &include.system else { continue };
-            for Quote { code, display } in &include.concept {
+            for Quote { code, display, .. } in &include.concept {
                 let Some(display) = display else { continue };
                 let displays = self.quoted.entry(system.clone()).or_default();
                 displays.entry(code.clone()).or_insert_with(|| display.clone());
@@ -176,7 +177,7 @@ impl Terminology {
     pub fn expansion(&self, url: &str) -> Result<&Expansion, Unexpandable> {
         let url = unversioned(url);
         let set = self.sets.get(url).ok_or_else(|| Unexpandable::UnknownSet(url.to_owned()))?;
-        set.expansion.get_or_init(|| self.expand(&set.definition)).as_ref().map_err(Clone::clone)
+        set.expansion.get_or_init(|| self.expand(&set.definition, false)).as_ref().map_err(Clone::clone)
     }
 
     /// The expansion of a value set as (system, code) pairs, in the order of its definition and without repetition;
@@ -200,7 +201,7 @@ impl Terminology {
         let set = self.sets.get(url).ok_or_else(|| Unexpandable::UnknownSet(url.to_owned()))?;
         let found = set.code_set.get_or_init(|| match self.expansion(url) {
             Ok(expansion) => Ok(Arc::new(self.code_set_from(expansion))),
-            Err(_reason) => self.code_set_of(&set.definition).map(Arc::new),
+            Err(_reason) => self.code_set_of(&set.definition, false).map(|(codes, _)| Arc::new(codes)),
         });
         found.clone()
     }

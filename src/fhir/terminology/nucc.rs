@@ -41,10 +41,14 @@ impl fmt::Display for Fault {
 /// # Errors
 /// Every [`Fault`] of the file, in order.
 pub fn code_system(file: &[u8], version: Option<&str>) -> Result<Value, Vec<Fault>> {
+    if let Some(line) = open_quote(file) {
+        return Err(vec![Fault { line, what: "a quote is opened and never closed".into() }]);
+    }
+    // Flexible, so that a row of another length is told in our words, and an empty one is passed over.
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
     let mut rows = reader.byte_records();
-    let columns = match rows.next() {
-        Some(Ok(header)) => columns(&header)?,
+    let (columns, width) = match rows.next() {
+        Some(Ok(header)) => (columns(&header)?, header.len()),
         Some(Err(error)) => return Err(vec![unreadable(&error)]),
         None => return Err(vec![Fault { line: 1, what: "the file is empty".into() }]),
     };
@@ -63,6 +67,12 @@ pub fn code_system(file: &[u8], version: Option<&str>) -> Result<Value, Vec<Faul
             continue;
         }
         let line = row.position().map_or(0, csv::Position::line);
+        // One quote or comma too many moves every column behind it.
+        if row.len() != width {
+            let what = format!("{} fields, where the header has {width}", row.len());
+            faults.push(Fault { line, what });
+            continue;
+        }
         let row = Row { columns: &columns, fields: &row };
         match row.code() {
             Err(what) => faults.push(Fault { line, what }),
@@ -84,6 +94,32 @@ pub fn version_of(file_name: &str) -> Option<String> {
     let digits = stem.rsplit('_').next().filter(|digits| digits.len() == 3)?;
     let (year, release) = digits.split_at_checked(2)?;
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| format!("{year}.{release}"))
+}
+
+/// The line of a quoted field that goes on to the end of the file: all rows behind it would be lost in it.
+fn open_quote(file: &[u8]) -> Option<u64> {
+    enum At {
+        FieldStart,
+        Plain,
+        Quoted,
+        /// Behind a quote in a quoted field: a second one stands for one, anything else ends the field.
+        Quote,
+    }
+    let (mut at, mut line, mut opened) = (At::FieldStart, 1, 1);
+    for byte in file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file) {
+        at = match (at, byte) {
+            (At::FieldStart, b'"') => {
+                opened = line;
+                At::Quoted
+            }
+            (At::Quoted, b'"') => At::Quote,
+            (At::Quoted, _) | (At::Quote, b'"') => At::Quoted,
+            (_, b',' | b'\r' | b'\n') => At::FieldStart,
+            _ => At::Plain,
+        };
+        line += u64::from(*byte == b'\n');
+    }
+    matches!(at, At::Quoted).then_some(opened)
 }
 
 fn unreadable(error: &csv::Error) -> Fault {
@@ -262,6 +298,14 @@ mod tests {
             faults("Code,Grouping\n"),
             ["line 1: the column Classification is missing", "line 1: the column Specialization is missing"]
         );
+        let widths = format!("{HEADER}\n207Q00000X,G,C,,,,A,\n\n  \n207QA0505X,G,C,,,,A\n261QP2300X,G,C,,a,b,,A,\n");
+        assert_eq!(
+            faults(&widths),
+            ["line 5: 7 fields, where the header has 8", "line 6: 9 fields, where the header has 8"]
+        );
+        let last =
+            format!("{HEADER}\n207Q00000X,G,\"C \"\"c\"\"\",,,,A,\n207QA0505X,G,C,,,,A,\"In\n261QP2300X,G,C,,,,A,In\n");
+        assert_eq!(faults(&last), ["line 3: a quote is opened and never closed"]);
         assert_eq!(faults(""), ["line 1: the file is empty"]);
         assert_eq!(faults(HEADER), ["line 1: there is no code below the header"]);
         assert!(code_system(b"PK\x03\x04\x00\x00", None).is_err(), "a ZIP");

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::definition::{CodeSystem, ConceptDefinition, Filter, Property};
 
-/// Characters of a filter's pattern, and bytes of the program it becomes: a client may send one.
+/// Characters of a filter's pattern, and bytes of the program it becomes. A client may send one, and a match costs the
+/// length of the text times that of the program.
 const PATTERN_CHARS_MAX: usize = 1_000;
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+const PATTERN_BYTES_MAX: usize = 8 << 10;
 
 /// A code system with its hierarchy as a graph: in the v3 systems a code can have several parents.
 #[derive(Debug)]
@@ -28,6 +29,17 @@ pub struct System {
     index: HashMap<String, usize>,
     /// For a system in which case does not count: lower case to the concept.
     folded: HashMap<String, usize>,
+}
+
+/// Why a filter has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfiltered {
+    /// What is loaded does not tell.
+    Unanswered,
+    /// The pattern is none, or too large.
+    Pattern,
+    /// The hierarchy is asked about a code that the system does not have.
+    UnknownCode,
 }
 
 /// One concept of a code system.
@@ -64,27 +76,33 @@ impl System {
         for concept in definition.concept {
             system.add(concept, None, &mut links);
         }
-        if subsumes {
-            system.link(&links);
-        }
         if !system.case_sensitive {
             system.folded =
                 system.concepts.iter().enumerate().map(|(at, concept)| (concept.code.to_lowercase(), at)).collect();
         }
+        if subsumes {
+            system.link(&links);
+        }
         system
     }
 
-    /// Takes a concept and the tree below it; `links` gathers (parent, code of the child).
-    fn add(&mut self, definition: ConceptDefinition, parent: Option<usize>, links: &mut Vec<(usize, String)>) {
+    /// Takes a concept and the tree below it; `links` gathers (parent, child), each by its code.
+    fn add(&mut self, definition: ConceptDefinition, parent: Option<&str>, links: &mut Vec<(String, String)>) {
         let ConceptDefinition { code, display, definition, designation, property, concept } = definition;
         let at = self.concepts.len();
-        for child in property.iter().filter(|property| property.code == "child") {
-            links.extend(child.text().map(|child| (at, child)));
+        for property in &property {
+            // Nesting, and properties from above and from below (R4 codesystem-concept-properties), say the same.
+            let link = match (property.code.as_str(), property.text()) {
+                ("child", Some(child)) => (code.clone(), child),
+                ("parent" | "subsumedBy", Some(parent)) => (parent, code.clone()),
+                _ => continue,
+            };
+            links.push(link);
         }
-        links.extend(parent.map(|parent| (parent, code.clone())));
+        links.extend(parent.map(|parent| (parent.to_owned(), code.clone())));
         self.index.insert(code.clone(), at);
         self.concepts.push(Concept {
-            code,
+            code: code.clone(),
             display,
             definition,
             designations: designation,
@@ -93,27 +111,39 @@ impl System {
             children: Vec::new(),
         });
         for child in concept {
-            self.add(child, Some(at), links);
+            self.add(child, Some(&code), links);
         }
     }
 
-    fn link(&mut self, links: &[(usize, String)]) {
+    fn link(&mut self, links: &[(String, String)]) {
+        let mut seen = HashSet::new();
         for (parent, child) in links {
-            let Some(&child) = self.index.get(child) else { continue };
-            if let Some(concept) = self.concepts.get_mut(*parent) {
+            let (Some(parent), Some(child)) = (self.at(parent), self.at(child)) else { continue };
+            if parent == child || !seen.insert((parent, child)) {
+                continue;
+            }
+            if let Some(concept) = self.concepts.get_mut(parent) {
                 concept.children.push(child);
             }
             if let Some(concept) = self.concepts.get_mut(child) {
-                concept.parents.push(*parent);
+                concept.parents.push(parent);
             }
         }
+    }
+
+    fn at(&self, code: &str) -> Option<usize> {
+        let folded = || self.folded.get(&code.to_lowercase()).filter(|_| !self.case_sensitive);
+        self.index.get(code).or_else(folded).copied()
     }
 
     /// The concept of a code; in a system in which case does not count, also of the code in another case.
     pub fn get(&self, code: &str) -> Option<&Concept> {
-        let exact = self.index.get(code);
-        let at = if self.case_sensitive { exact } else { exact.or_else(|| self.folded.get(&code.to_lowercase())) };
-        self.concepts.get(*at?)
+        self.concepts.get(self.at(code)?)
+    }
+
+    /// True for a property that its concepts may state.
+    pub fn has_property(&self, code: &str) -> bool {
+        self.properties.contains(code)
     }
 
     /// Every concept, in the order of the definition, each before those below it.
@@ -143,9 +173,10 @@ impl System {
 
     /// The code and everything that can be reached from it, each code once, whatever the graph looks like.
     fn reach(&self, code: &str, next: impl Fn(&Concept) -> &[usize]) -> Vec<String> {
-        let mut reached = vec![code.to_owned()];
-        let mut seen: HashSet<usize> = self.index.get(code).copied().into_iter().collect();
-        let mut waiting: Vec<usize> = self.get(code).map(|concept| next(concept).to_vec()).unwrap_or_default();
+        let start = self.get(code);
+        let mut reached = vec![start.map_or(code, |concept| &concept.code).to_owned()];
+        let mut seen: HashSet<usize> = self.at(code).into_iter().collect();
+        let mut waiting: Vec<usize> = start.map(|concept| next(concept).to_vec()).unwrap_or_default();
         while let Some(at) = waiting.pop() {
             if let Some(concept) = self.concepts.get(at).filter(|_| seen.insert(at)) {
                 reached.push(concept.code.clone());
@@ -155,28 +186,35 @@ impl System {
         reached
     }
 
-    /// The codes that pass a filter (R4 filter-operator); `None`: it cannot be answered from what is loaded.
-    pub(super) fn filter(&self, filter: &Filter) -> Option<HashSet<&str>> {
+    /// The codes that pass a filter (R4 filter-operator).
+    ///
+    /// # Errors
+    /// [`Unfiltered`]: it cannot be answered from what is loaded, or means nothing.
+    pub(super) fn filter(&self, filter: &Filter) -> Result<HashSet<&str>, Unfiltered> {
         let Filter { property, op, value } = filter;
         let is_code = matches!(property.as_str(), "concept" | "code");
         if is_code && matches!(op.as_str(), "is-a" | "descendent-of" | "is-not-a") {
-            let reached: HashSet<String> = self.below(value).into_iter().collect();
+            let top = self.get(value).ok_or(Unfiltered::UnknownCode)?.code.as_str();
+            let reached: HashSet<String> = self.below(top).into_iter().collect();
             let passes = |code: &str| match op.as_str() {
                 "is-a" => reached.contains(code),
-                "descendent-of" => code != value && reached.contains(code),
+                "descendent-of" => code != top && reached.contains(code),
                 _ => !reached.contains(code),
             };
-            return Some(self.codes().filter(|code| passes(code)).collect());
+            return Ok(self.codes().filter(|code| passes(code)).collect());
         }
         if !is_code && !self.properties.contains(property) {
-            return None;
+            return Err(Unfiltered::Unanswered);
         }
-        let listed: HashSet<&str> = value.split(',').map(str::trim).collect();
-        let pattern = if op == "regex" { Some(whole(value)?) } else { None };
+        // A code of this system has one spelling, whatever case the filter has it in.
+        let single = if is_code { self.own(value) } else { value };
+        let listed = value.split(',').map(str::trim);
+        let listed: HashSet<&str> = listed.map(|text| if is_code { self.own(text) } else { text }).collect();
+        let pattern = if op == "regex" { Some(whole(value).ok_or(Unfiltered::Pattern)?) } else { None };
         let passes = |concept: &Concept| {
             let mut values = concept.values(property);
             match (op.as_str(), &pattern) {
-                ("=", _) => Some(values.any(|stated| stated == *value)),
+                ("=", _) => Some(values.any(|stated| stated == single)),
                 ("in", _) => Some(values.any(|stated| listed.contains(stated.as_str()))),
                 ("not-in", _) => Some(!values.any(|stated| listed.contains(stated.as_str()))),
                 ("regex", Some(pattern)) => Some(values.any(|stated| pattern.is_match(&stated))),
@@ -190,11 +228,16 @@ impl System {
         };
         let mut kept = HashSet::new();
         for concept in &self.concepts {
-            if passes(concept)? {
+            if passes(concept).ok_or(Unfiltered::Unanswered)? {
                 kept.insert(concept.code.as_str());
             }
         }
-        Some(kept)
+        Ok(kept)
+    }
+
+    /// A code as the system writes it.
+    fn own<'a>(&'a self, code: &'a str) -> &'a str {
+        self.get(code).map_or(code, |concept| &concept.code)
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
@@ -207,6 +250,8 @@ fn whole(pattern: &str) -> Option<regex_lite::Regex> {
     if pattern.chars().count() > PATTERN_CHARS_MAX {
         return None;
     }
+    // Alone it must be one already: `a)|(?:b` would be, between the anchors, and break out of them.
+    RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().ok()?;
     RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES_MAX).build().ok()
 }
 
@@ -232,11 +277,22 @@ impl Concept {
             || self.stated("status").any(|value| matches!(value.as_str(), "retired" | "inactive"))
     }
 
-    /// What it is called in a language, such as `de`.
+    /// What it is called in a language, such as `de`, or else in the one that is meant more widely: `de` for `de-CH`.
     pub fn designation_in(&self, language: &str) -> Option<&str> {
-        let designation =
-            self.designations.iter().find(|it| it.get("language").and_then(Value::as_str) == Some(language))?;
-        designation.get("value")?.as_str()
+        in_language(&self.designations, language)
+    }
+}
+
+/// The designation in a language or, by looking it up as RFC 4647 3.4 does, in a wider one.
+pub fn in_language<'a>(designations: &'a [Value], language: &str) -> Option<&'a str> {
+    let mut range = language;
+    loop {
+        let is_in =
+            |it: &&Value| it.get("language").and_then(Value::as_str).is_some_and(|own| own.eq_ignore_ascii_case(range));
+        if let Some(value) = designations.iter().find(is_in).and_then(|it| it.get("value")?.as_str()) {
+            return Some(value);
+        }
+        range = range.rsplit_once('-')?.0;
     }
 }
 
@@ -272,7 +328,7 @@ mod tests {
         );
         let check = |property: &str, op: &str, value: &str, expected: Option<&str>| {
             let filter = Filter { property: property.into(), op: op.into(), value: value.into() };
-            let kept = system.filter(&filter).map(|kept| {
+            let kept = system.filter(&filter).ok().map(|kept| {
                 let mut kept: Vec<&str> = kept.into_iter().collect();
                 kept.sort_unstable();
                 kept.join(" ")
@@ -291,6 +347,10 @@ mod tests {
         check("kind", "exists", "maybe", None);
         check("code", "regex", "[ab]", Some("a b"));
         check("code", "regex", "[", None);
+        check("code", "regex", "zzz)|(?:a", None);
+        check("concept", "is-a", "nobody", None);
+        check("concept", "is-not-a", "nobody", None);
+        check("code", "regex", "(a{50}){50}", None);
         check("kind", "regex", "x", Some(""));
         check("colour", "=", "red", None);
         check("concept", "generalizes", "a", None);
@@ -303,5 +363,27 @@ mod tests {
         let loose = system(json!({"url": "s", "content": "complete", "caseSensitive": false, "concept": concept}));
         assert!(exact.get("AB").is_none());
         assert_eq!(loose.get("AB").map(|concept| concept.code.as_str()), Some("Ab"));
+        let concept = json!([{"code": "Top", "concept": [{"code": "Ab"}]}, {"code": "Cd", "property": [{"code": "parent", "valueCode": "TOP"}]}]);
+        let loose = system(json!({"url": "s", "content": "complete", "caseSensitive": false, "concept": concept}));
+        assert_eq!(loose.below("tOP"), ["Top", "Cd", "Ab"]);
+        for (op, value, expected) in
+            [("is-a", "top", 3), ("descendent-of", "top", 2), ("=", "AB", 1), ("in", "ab, CD", 2), ("not-in", "AB", 2)]
+        {
+            let filter = Filter { property: "concept".into(), op: op.into(), value: value.into() };
+            assert_eq!(loose.filter(&filter).map(|kept| kept.len()), Ok(expected), "{op} {value}");
+        }
+    }
+
+    #[test]
+    fn hierarchies_are_nested_or_stated_from_either_end() {
+        let stated = |code: &str, value: &str| json!([{"code": code, "valueCode": value}]);
+        let system = system(json!({"url": "s", "content": "complete", "concept": [
+            {"code": "a", "property": stated("child", "b"), "concept": [{"code": "b", "property": stated("parent", "a")}]},
+            {"code": "c", "property": stated("subsumedBy", "b")}, {"code": "d", "property": stated("parent", "d")}]}));
+        assert_eq!(system.below("a"), ["a", "b", "c"]);
+        assert_eq!(system.above("c"), ["c", "b", "a"]);
+        let top = system.get("a").expect("a concept");
+        assert_eq!(system.children(top).count(), 1, "stated three times, it is one link");
+        assert_eq!(system.below("d"), ["d"]);
     }
 }

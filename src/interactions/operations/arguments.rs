@@ -69,7 +69,7 @@ impl Arguments {
         let body = parts(declared, sent.body)?;
         if sent.query.len() + body.len() > PARAMETERS_MAX {
             let sentence = format!("An operation takes at most {PARAMETERS_MAX} parameters.");
-            return Err(FhirError::malformed(sentence).code(IssueCode::TooCostly));
+            return Err(FhirError::malformed(sentence).code(IssueCode::TooCostly).at("Parameters.parameter"));
         }
         for (name, text) in sent.query {
             // `_format` and `_pretty` shape the answer, and an empty value asks for nothing, as in a search.

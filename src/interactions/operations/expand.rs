@@ -5,20 +5,21 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::fhir::error::FhirError;
-use crate::fhir::terminology::{Concept, Expansion, Terminology, ValueSet};
+use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::IssueCode;
+use crate::fhir::terminology::{Concept, Expansion, Terminology, ValueSet, in_language};
 use crate::fhir::types::Instant;
 use crate::interactions::answer::Answer;
 use crate::search::fold::fold;
 
 use super::arguments::{Arguments, Declared, Sent, Shape};
-use super::{DISPLAY_LANGUAGE, Subject, URL, VALUE_SET, VALUE_SET_VERSION, bad, subject, text, unexpandable};
+use super::{DISPLAY_LANGUAGE, Subject, URL, VALUE_SET, VALUE_SET_VERSION, bad, subject, text};
 
-/// Codes on a page when the client names no count, and at most.
-const COUNT_DEFAULT: usize = 1_000;
+/// Codes in one answer.
 const COUNT_MAX: usize = 5_000;
-/// Words of a filter.
+/// Words of a filter, and bytes.
 const WORDS_MAX: usize = 20;
+const FILTER_BYTES_MAX: usize = 1_000;
 
 const DECLARED: [Declared; 10] = [
     URL,
@@ -39,6 +40,8 @@ struct Member<'a> {
     system: &'a str,
     code: &'a str,
     display: Option<&'a str>,
+    /// The designations that the set itself gives.
+    own: &'a [Value],
     concept: Option<&'a Concept>,
 }
 
@@ -53,10 +56,10 @@ pub fn expand(terminology: &Terminology, now: Instant, sent: Sent) -> Result<Ans
     let own;
     let (set, expansion): (Option<&ValueSet>, &Expansion) = match &subject {
         Subject::Loaded(url) => {
-            (terminology.definition(url), terminology.expansion(url).map_err(|reason| unexpandable(&reason))?)
+            (terminology.definition(url), terminology.expansion(url).map_err(|reason| subject.unexpandable(&reason))?)
         }
         Subject::Sent(set) => {
-            own = terminology.expand(set).map_err(|reason| unexpandable(&reason))?;
+            own = terminology.expand(set, true).map_err(|reason| subject.unexpandable(&reason))?;
             (Some(set.as_ref()), &own)
         }
     };
@@ -69,7 +72,15 @@ pub fn expand(terminology: &Terminology, now: Instant, sent: Sent) -> Result<Ans
         members = filtered(members, &filter)?;
     }
     let offset = arguments.count("offset").unwrap_or(0);
-    let count = arguments.count("count").unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
+    // Who asks for no page gets everything, or hears that it takes pages: a part would pass for the whole.
+    if arguments.count("count").is_none() && members.len().saturating_sub(offset) > COUNT_MAX {
+        let sentence = format!(
+            "The expansion has {} codes, more than the {COUNT_MAX} that fit into one answer; ask for it in pages, with count and offset, or name a filter.",
+            members.len()
+        );
+        return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::TooCostly).at("http.count"));
+    }
+    let count = arguments.count("count").unwrap_or(COUNT_MAX).min(COUNT_MAX);
     let page: Vec<&Member> = members.iter().skip(offset).take(count).collect();
     let is_paged = arguments.count("offset").or(arguments.count("count")).is_some() || page.len() < members.len();
 
@@ -99,9 +110,11 @@ fn members<'a>(terminology: &'a Terminology, expansion: &'a Expansion, language:
     let member = |(at, (system, code)): (usize, &'a (String, String))| {
         let concept = terminology.system(system).and_then(|system| system.get(code));
         // What the set calls it comes before what the system calls it (R4 ValueSet.compose.include.concept.display).
-        let translated = language.and_then(|language| concept?.designation_in(language));
+        let own = expansion.own_designations(at);
+        let translated =
+            language.and_then(|language| in_language(own, language).or_else(|| concept?.designation_in(language)));
         let display = translated.or_else(|| expansion.own_display(at)).or_else(|| terminology.display(system, code));
-        Member { system, code, display, concept }
+        Member { system, code, display, own, concept }
     };
     expansion.codes.iter().enumerate().map(member).collect()
 }
@@ -109,7 +122,10 @@ fn members<'a>(terminology: &'a Terminology, expansion: &'a Expansion, language:
 /// The members in whose display or code every word occurs, in any order; those where each begins a word come first.
 fn filtered<'a>(members: Vec<Member<'a>>, filter: &str) -> Result<Vec<Member<'a>>, FhirError> {
     let folded = fold(filter);
-    let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
+    let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).take(WORDS_MAX + 1).collect();
+    if words.len() > WORDS_MAX || filter.len() > FILTER_BYTES_MAX {
+        return Err(bad(format!("A filter has at most {WORDS_MAX} words and {FILTER_BYTES_MAX} bytes."), "filter"));
+    }
     if words.is_empty() {
         return Err(bad("There is no letter or digit in the filter.", "filter"));
     }
@@ -198,9 +214,17 @@ impl Member<'_> {
         if let Some(display) = self.display {
             contains.insert("display".into(), display.into());
         }
-        let designations = self.concept.map_or(&[][..], |concept| &concept.designations);
-        if with_designations && !designations.is_empty() {
-            contains.insert("designation".into(), designations.into());
+        if with_designations {
+            let designations = self.concept.map_or(&[][..], |concept| &concept.designations);
+            let mut all: Vec<&Value> = Vec::new();
+            for designation in self.own.iter().chain(designations) {
+                if !all.contains(&designation) {
+                    all.push(designation);
+                }
+            }
+            if !all.is_empty() {
+                contains.insert("designation".into(), json!(all));
+            }
         }
         Value::Object(contains)
     }
@@ -277,6 +301,90 @@ mod tests {
         assert_eq!(german["expansion"]["contains"][2]["display"], "Telemedicine, not family");
     }
 
+    fn post(set: Value) -> Result<Value, FhirError> {
+        let query = vec![
+            ("displayLanguage".to_owned(), "de-CH".to_owned()),
+            ("includeDesignations".to_owned(), "true".to_owned()),
+        ];
+        let answer = expand(&terminology(), Instant(0), Sent { query, body: Some(set) })?;
+        Ok(serde_json::from_slice(&answer.body.expect("a body")).expect("JSON"))
+    }
+
+    fn set(include: Value) -> Value {
+        json!({"resourceType": "ValueSet", "compose": {"include": [include]}})
+    }
+
+    #[test]
+    fn a_set_may_bring_its_own_designations() {
+        let ours = json!({"language": "de", "value": "Hausarzt"});
+        let sent = post(set(
+            json!({"system": "urn:s", "concept": [{"code": "fam", "designation": [ours]}, {"code": "inf"}, {"code": "gone"}]}),
+        ));
+        let sent = sent.expect("an expansion");
+        let family = &sent["expansion"]["contains"][0];
+        assert_eq!((&family["display"], &family["designation"][0]), (&json!("Hausarzt"), &ours), "de for de-CH");
+        assert_eq!(family["designation"][1]["value"], "Allgemeinmedizin");
+        assert_eq!(sent["expansion"]["total"], 2, "what the system does not have is not in the set");
+        let one = |code: &str| json!({"system": "urn:s", "code": code});
+        let stated = json!({"resourceType": "ValueSet", "expansion": {"contains": [one("fam"), one("gone")]}});
+        assert_eq!(post(stated).expect("an expansion")["expansion"]["total"], 1, "nor if the client found it there");
+    }
+
+    #[test]
+    fn what_a_client_sends_fits_the_systems_that_are_loaded() {
+        let filter = |op: &str, value: &str| json!({"system": "urn:s", "filter": [{"property": "concept", "op": op, "value": value}]});
+        for (include, code, part) in [
+            (
+                json!({"system": "urn:s", "version": "2"}),
+                "not-supported",
+                "version 2 of the code system urn:s is not loaded",
+            ),
+            (json!({"system": "urn:s", "version": "2", "concept": [{"code": "fam"}]}), "not-supported", "version 2"),
+            (json!({"system": "urn:s|3"}), "value", "compose.include.version"),
+            (filter("regex", "("), "value", "'(' cannot be read"),
+            (filter("regex", "zzz)|(?:fam"), "value", "cannot be read"),
+            (filter("is-a", "nobody"), "code-invalid", "'nobody'"),
+            (json!({"system": "urn:ietf:bcp:47"}), "too-costly", "grammar"),
+        ] {
+            let error = post(set(include.clone())).expect_err("refused");
+            let issue = &error.issues[0];
+            assert_eq!((error.kind.status(), issue.code.as_str()), (422, code), "{include}: {error}");
+            assert_eq!(issue.expression.as_deref(), Some("http.valueSet"));
+            assert!(issue.diagnostics.contains(part), "{error}");
+        }
+        assert!(post(set(json!({"system": "urn:s", "version": "3"}))).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_into_one_answer_is_asked_for_in_pages() {
+        let codes: Vec<Value> = (0..=COUNT_MAX).map(|number| json!({"code": number.to_string()})).collect();
+        let terminology = Terminology::with(vec![
+            json!({"resourceType": "CodeSystem", "url": "urn:many", "content": "complete", "concept": codes}),
+            json!({"resourceType": "ValueSet", "url": "urn:v", "compose": {"include": [{"system": "urn:many"}]}}),
+        ])
+        .expect("it can be read");
+        let ask = |rest: &[(&str, &str)]| {
+            let query = [&[("url", "urn:v")], rest].concat();
+            let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            expand(&terminology, Instant(0), Sent { query, body: None })
+        };
+        let error = ask(&[]).expect_err("too many");
+        assert_eq!((error.kind.status(), error.issues[0].code), (422, IssueCode::TooCostly));
+        assert!(error.to_string().contains("count and offset"), "{error}");
+        let page = |rest: &[(&str, &str)]| -> Value {
+            serde_json::from_slice(&ask(rest).expect("a page").body.expect("a body")).expect("JSON")
+        };
+        let count = |page: Value| page["expansion"]["contains"].as_array().map_or(0, Vec::len);
+        assert_eq!(count(page(&[("count", "2000")])), 2000);
+        assert_eq!(count(page(&[("offset", "1")])), COUNT_MAX);
+        assert_eq!(count(page(&[("count", "9999")])), COUNT_MAX, "a page may be smaller than was asked for");
+        let words = "a ".repeat(WORDS_MAX + 1);
+        assert_eq!(
+            ask(&[("filter", &words)]).expect_err("too long").issues[0].expression.as_deref(),
+            Some("http.filter")
+        );
+    }
+
     #[test]
     fn what_cannot_be_answered_says_why() {
         for (query, status, part) in [
@@ -291,6 +399,7 @@ mod tests {
             let error = ask(query).expect_err("refused");
             assert_eq!(error.kind.status(), status, "{query:?}");
             assert!(error.to_string().contains(part), "{error}");
+            assert!(error.issues.iter().all(|issue| issue.expression.is_some()), "{error}");
         }
         assert!(ask(&[("url", "urn:v|1")]).is_ok());
     }

@@ -9,7 +9,7 @@ use crate::fhir::terminology::{Concept, System, Terminology, unversioned};
 use crate::interactions::answer::Answer;
 
 use super::arguments::{Arguments, Declared, Sent, Shape};
-use super::{CODING, DISPLAY_LANGUAGE, bad, how_to_load, other_version, parameters, text};
+use super::{CODING, DISPLAY_LANGUAGE, bad, how_to_load, other_version, parameters, text, version_in};
 
 const DECLARED: [Declared; 6] = [
     text("code"),
@@ -28,6 +28,8 @@ const DECLARED: [Declared; 6] = [
 pub fn lookup(terminology: &Terminology, sent: Sent) -> Result<Answer, FhirError> {
     let mut arguments = Arguments::read(&DECLARED, sent)?;
     let coding = arguments.value("coding");
+    // Where the caller put what is wrong.
+    let place = |name: &str| if coding.is_some() { "http.coding".to_owned() } else { format!("http.{name}") };
     let of_coding = |name: &str| coding.as_ref().and_then(|coding| coding.get(name)?.as_str()).map(str::to_owned);
     if coding.is_some() && ["code", "system", "version"].iter().any(|name| arguments.text(name).is_some()) {
         return Err(bad("A code with its system or a coding is to be given, not both.", "coding"));
@@ -46,16 +48,21 @@ pub fn lookup(terminology: &Terminology, sent: Sent) -> Result<Answer, FhirError
     let system = terminology.system(&url).ok_or_else(|| {
         let sentence =
             format!("The code system '{}' is not loaded on this server. {}", excerpt(&url), how_to_load(&url));
-        FhirError::new(Kind::NotFound, sentence)
+        FhirError::new(Kind::NotFound, sentence).at(&place("system"))
     })?;
-    let in_url = url.split_once('|').map(|(_, version)| version);
-    other_version("code system", unversioned(&url), version.as_deref().or(in_url), system.version.as_deref())?;
+    let asked = version.as_deref().or(version_in(&url));
+    other_version("code system", unversioned(&url), asked, system.version.as_deref())
+        .map_err(|error| error.at(&place(if version.is_some() { "version" } else { "system" })))?;
     let concept = system.get(&code).ok_or_else(|| {
         let part = if system.complete { "" } else { ", of which only a part is loaded here" };
         let sentence = format!("The code system {}{part} has no code '{}'.", excerpt(&system.url), excerpt(&code));
-        FhirError::new(Kind::NotFound, sentence)
+        FhirError::new(Kind::NotFound, sentence).at(&place("code"))
     })?;
     let asked: Vec<&str> = arguments.texts("property").collect();
+    if let Some(unknown) = asked.iter().find(|asked| !is_property(system, concept, asked)) {
+        let sentence = format!("The code system {} has no property '{}'.", excerpt(&system.url), excerpt(unknown));
+        return Err(bad(sentence, "property"));
+    }
     let language = arguments.text("displayLanguage");
     Ok(Answer::new(200, parameters(told(terminology, system, concept, &asked, language.as_deref())).to_string()))
 }
@@ -77,7 +84,12 @@ fn told(
     let display = display.or_else(|| terminology.display(&system.url, &concept.code)).unwrap_or(&concept.code);
     out.push(json!({"name": "display", "valueString": display}));
     if let Some(definition) = concept.definition.as_ref().filter(|_| is_asked("definition")) {
+        // R4 has it among the properties; later versions, and many clients, as a parameter of its own.
         out.push(json!({"name": "definition", "valueString": definition}));
+        out.push(property("definition", "valueString", &json!(definition)));
+    }
+    if asked.contains(&"url") {
+        out.push(property("url", "valueUri", &json!(system.url)));
     }
     for designation in &concept.designations {
         let language = designation.get("language").and_then(Value::as_str);
@@ -97,6 +109,15 @@ fn told(
         out.extend(system.children(concept).map(|child| property("child", "valueCode", &json!(child.code))));
     }
     out
+}
+
+/// Those that every code system has (R4, parameter `property`), those that this one declares, and those of the code.
+fn is_property(system: &System, concept: &Concept, name: &str) -> bool {
+    const ALWAYS: [&str; 8] = ["url", "name", "version", "display", "definition", "designation", "parent", "child"];
+    ALWAYS.contains(&name)
+        || name.starts_with("lang.")
+        || system.has_property(name)
+        || concept.properties.iter().any(|stated| stated.code == name)
 }
 
 /// Properties that the graph of the system knows better.
@@ -140,6 +161,7 @@ mod tests {
                 json!({"name": "version", "valueString": "3"}),
                 json!({"name": "display", "valueString": "A"}),
                 json!({"name": "definition", "valueString": "The first"}),
+                json!({"name": "property", "part": [{"name": "code", "valueCode": "definition"}, {"name": "value", "valueString": "The first"}]}),
                 json!({"name": "designation", "part": [{"name": "language", "valueCode": "de"}, {"name": "value", "valueString": "Ah"}]}),
                 json!({"name": "property", "part": [{"name": "code", "valueCode": "rank"}, {"name": "value", "valueInteger": 7}]}),
                 json!({"name": "property", "part": [{"name": "code", "valueCode": "child"}, {"name": "value", "valueCode": "b"}]}),
@@ -154,7 +176,8 @@ mod tests {
             told.iter().map(|one| one["name"].as_str().expect("name").to_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(names("rank"), "name version display property");
-        assert_eq!(names("definition"), "name version display definition");
+        assert_eq!(names("definition"), "name version display definition property");
+        assert_eq!(names("url"), "name version display property");
         assert_eq!(names("lang.de"), "name version display designation");
         assert_eq!(names("lang.fr"), "name version display");
         let child = ask(&[("system", "urn:s"), ("code", "b")]).expect("an answer");
@@ -170,11 +193,14 @@ mod tests {
             (&[("system", "http://nucc.org/provider-taxonomy"), ("code", "a")], 404, "plumbline terminology load nucc"),
             (&[("system", "urn:s"), ("code", "a"), ("version", "4")], 404, "it has version 3"),
             (&[("code", "a")], 400, "system"),
+            (&[("system", "urn:s"), ("code", "a"), ("property", "colour")], 400, "no property 'colour'"),
+            (&[("system", "urn:ietf:bcp:47"), ("code", "de")], 404, "follow a grammar"),
             (&[("system", "urn:s"), ("code", "a"), ("date", "2020")], 400, "no parameter 'date'"),
         ] {
             let error = ask(query).expect_err("refused");
             assert_eq!(error.kind.status(), status, "{query:?}");
             assert!(error.to_string().contains(part), "{error}");
+            assert!(error.issues.iter().all(|issue| issue.expression.is_some()), "{error}");
         }
         assert!(ask(&[("system", "urn:s|3"), ("code", "a")]).is_ok());
     }

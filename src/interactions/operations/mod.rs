@@ -13,13 +13,17 @@ use serde_json::{Value, json};
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::excerpt;
-use crate::fhir::terminology::{Terminology, Unexpandable, ValueSet, nucc, unversioned};
+use crate::fhir::terminology::{Grammar, Terminology, Unexpandable, ValueSet, nucc, unversioned};
 
 pub use arguments::Sent;
 use arguments::{Arguments, Declared, Shape};
 
 /// Include and exclude elements of a value set that a client sends, with their filters and value sets.
 const COMPONENTS_MAX: usize = 100;
+/// Those of its filters that are regular expressions: each is compiled, and matched with every code of a system.
+const PATTERNS_MAX: usize = 5;
+/// Codes that it lists one by one. The largest sets that are published as lists have a few thousand.
+const LISTED_MAX: usize = 50_000;
 
 /// The parameters that name the value set.
 const URL: Declared = Declared { name: "url", shape: Shape::Text, repeats: false };
@@ -51,26 +55,48 @@ fn subject(terminology: &Terminology, arguments: &mut Arguments) -> Result<Subje
         }
         (None, Some(sent)) => {
             let set = ValueSet::read(sent).map_err(|error| invalid(&error.to_string()))?;
-            if set.components() > COMPONENTS_MAX {
+            affordable(&set)?;
+            if let Some(system) = set.versioned_system() {
                 let sentence = format!(
-                    "A value set that is sent has at most {COMPONENTS_MAX} include and exclude elements, filters and value sets."
+                    "The system '{}' has a version behind it; a version has its own element, compose.include.version.",
+                    excerpt(system)
                 );
-                return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::TooCostly).at("http.valueSet"));
+                return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::Value).at("http.valueSet"));
             }
             Ok(Subject::Sent(Box::new(set)))
         }
         (Some(url), None) => {
-            let (plain, in_url) =
-                url.split_once('|').map_or((url.as_str(), None), |(url, version)| (url, Some(version)));
+            let (plain, in_url) = (unversioned(&url), version_in(&url));
             let definition = terminology.definition(plain).ok_or_else(|| {
                 let sentence = format!("The value set '{}' is not loaded on this server.", excerpt(plain));
                 FhirError::new(Kind::NotFound, sentence).at("http.url")
             })?;
             let asked = version.as_deref().or(in_url);
-            other_version("value set", plain, asked, definition.version.as_deref())?;
+            other_version("value set", plain, asked, definition.version.as_deref())
+                .map_err(|error| error.at(if version.is_some() { "http.valueSetVersion" } else { "http.url" }))?;
             Ok(Subject::Loaded(plain.to_owned()))
         }
     }
+}
+
+/// The version behind a canonical url.
+fn version_in(canonical: &str) -> Option<&str> {
+    canonical.split_once('|').map(|(_, version)| version)
+}
+
+/// Refuses a sent value set that would cost more than any that somebody needs to send.
+fn affordable(set: &ValueSet) -> Result<(), FhirError> {
+    for (count, max, what) in [
+        (set.components(), COMPONENTS_MAX, "include and exclude elements, filters and value sets"),
+        (set.patterns(), PATTERNS_MAX, "filters that are regular expressions"),
+        (set.listed(), LISTED_MAX, "codes that are listed one by one"),
+    ] {
+        if count > max {
+            let sentence = format!("A value set that is sent has at most {max} {what}.");
+            return Err(FhirError::new(Kind::Invalid, sentence).code(IssueCode::TooCostly).at("http.valueSet"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a version that is not the one that is loaded: an answer about another one could be wrong.
@@ -90,19 +116,35 @@ fn other_version(what: &str, url: &str, asked: Option<&str>, loaded: Option<&str
     }
 }
 
-/// 422: the set is there, but its codes are not all known.
-fn unexpandable(reason: &Unexpandable) -> FhirError {
-    let hint = reason.missing_system().map(|system| format!(" {}", how_to_load(system))).unwrap_or_default();
-    let code = match reason {
-        Unexpandable::Grammar(_) => IssueCode::TooCostly,
-        _ => IssueCode::NotSupported,
-    };
-    let reason = clipped(&reason.to_string());
-    FhirError::new(Kind::Invalid, format!("The value set cannot be answered for in full: {reason}.{hint}")).code(code)
+impl Subject {
+    /// The parameter that names it.
+    fn place(&self) -> &'static str {
+        match self {
+            Self::Loaded(_) => "http.url",
+            Self::Sent(_) => "http.valueSet",
+        }
+    }
+
+    /// 422: the set is there, but its codes are not all known.
+    fn unexpandable(&self, reason: &Unexpandable) -> FhirError {
+        let hint = reason.missing_system().map(|system| format!(" {}", how_to_load(system))).unwrap_or_default();
+        let code = match reason {
+            Unexpandable::Grammar(_) => IssueCode::TooCostly,
+            Unexpandable::Pattern { .. } => IssueCode::Value,
+            Unexpandable::UnknownCode { .. } => IssueCode::CodeInvalid,
+            _ => IssueCode::NotSupported,
+        };
+        let reason = clipped(&reason.to_string());
+        let sentence = format!("The value set cannot be answered for in full: {reason}.{hint}");
+        FhirError::new(Kind::Invalid, sentence).code(code).at(self.place())
+    }
 }
 
 /// A sentence for the operator.
 fn how_to_load(system: &str) -> String {
+    if Grammar::of(unversioned(system)).is_some() {
+        return "Its codes follow a grammar, so that there is nothing to load: ValueSet/$validate-code tells whether one is well-formed.".into();
+    }
     if unversioned(system) == nucc::URL {
         return "An operator loads it with `plumbline terminology load nucc FILE.csv` and starts the server again."
             .into();

@@ -18,7 +18,7 @@ use crate::interactions::write::{check_deletes, check_references, stored, unusab
 use crate::search::value::Target;
 use crate::store::conn::Conn;
 use crate::store::resources;
-use crate::validate::{Enforce, ProfileId, Verdict};
+use crate::validate::{Enforce, NotLoaded, ProfileId, Verdict};
 
 use super::arguments::{Arguments, Declared, Sent, Shape};
 use super::{bad, text};
@@ -59,13 +59,18 @@ pub async fn validate(app: &App, type_name: &str, id: Option<&str>, sent: Sent) 
         Some("create") => Mode::Create,
         Some("update") => Mode::Update,
         Some("delete") => Mode::Delete,
+        // What is stored, against the profile that is named: two parameters say so without it.
+        Some("profile") if id.is_some() && arguments.text("profile").is_some() => Mode::Content,
+        Some("profile") => {
+            return Err(bad("The mode profile is for a stored resource, Type/id/$validate, and a profile.", "mode"));
+        }
         Some(other) => {
-            return Err(bad(format!("A mode is create, update or delete, not '{}'.", excerpt(other)), "mode"));
+            return Err(bad(format!("A mode is create, update, delete or profile, not '{}'.", excerpt(other)), "mode"));
         }
     };
     // Who names a profile asks about that one, not about the one that a write would be held to.
     let against = match arguments.text("profile") {
-        Some(url) => Against { enforce: Enforce::Base, profile: profile(app, &url)? },
+        Some(url) => Against { enforce: Enforce::Base, profile: profile(app, type_name, &url)? },
         None => Against { enforce: app.settings.validation.enforce, profile: None },
     };
     let sent = arguments.value("resource");
@@ -104,21 +109,19 @@ pub async fn validate(app: &App, type_name: &str, id: Option<&str>, sent: Sent) 
     Ok(Answer::new(200, operation_outcome(&issues).to_string()))
 }
 
-/// The profile that the client names. The definition of a type is none: what it says holds anyway.
-fn profile(app: &App, url: &str) -> Result<Option<ProfileId>, FhirError> {
-    let plain = url.split('|').next().unwrap_or(url);
-    if app.validator.is_type(plain) {
-        return Ok(None);
+/// The profile that the client names. The definition of the type is none: what it says holds anyway.
+fn profile(app: &App, type_name: &str, url: &str) -> Result<Option<ProfileId>, FhirError> {
+    let defined = url.split('|').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+    let found = app.validator.profile_named(url);
+    if matches!(found, Ok(None)) && ![type_name, "DomainResource", "Resource"].contains(&defined) {
+        return Err(bad(format!("{} is the definition of another type than {type_name}.", excerpt(url)), "profile"));
     }
-    let found = app.validator.profiles().find(plain).filter(|(_, profile)| {
-        let version = url.split_once('|').map(|(_, version)| version);
-        version.is_none() || version == profile.version.as_deref()
-    });
-    found.map(|(id, _)| Some(id)).ok_or_else(|| {
-        let sentence = format!(
-            "The profile '{}' is not loaded on this server. An operator adds the package it is in with `plumbline package add`.",
-            excerpt(url)
-        );
+    found.map_err(|reason| {
+        let hint = match reason {
+            NotLoaded::Profile => "An operator adds the package it is in with `plumbline package add`.".to_owned(),
+            NotLoaded::Version(loaded) => format!("It has {loaded}."),
+        };
+        let sentence = format!("The profile '{}' is not loaded on this server. {hint}", excerpt(url));
         FhirError::new(Kind::NotFound, sentence).at("http.profile")
     })
 }

@@ -7,23 +7,25 @@ use serde_json::{Value, json};
 
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::excerpt;
-use crate::fhir::terminology::{CodeSet, Expansion, Terminology};
+use crate::fhir::terminology::{CodeSet, Concept, Expansion, Terminology, in_language};
 use crate::interactions::answer::Answer;
 
 use super::arguments::{Arguments, Declared, Sent, Shape};
 use super::{
-    CODING, DISPLAY_LANGUAGE, Subject, URL, VALUE_SET, VALUE_SET_VERSION, bad, parameters, subject, text, unexpandable,
+    CODING, DISPLAY_LANGUAGE, Subject, URL, VALUE_SET, VALUE_SET_VERSION, bad, other_version, parameters, subject, text,
 };
 
-const DECLARED: [Declared; 9] = [
+const DECLARED: [Declared; 11] = [
     URL,
     VALUE_SET,
     VALUE_SET_VERSION,
     text("code"),
     text("system"),
+    text("systemVersion"),
     text("display"),
     CODING,
     Declared { name: "codeableConcept", shape: Shape::CodeableConcept, repeats: false },
+    Declared { name: "abstract", shape: Shape::Flag, repeats: false },
     DISPLAY_LANGUAGE,
 ];
 /// Codings of one concept that are looked at.
@@ -32,6 +34,7 @@ const CODINGS_MAX: usize = 100;
 /// What is to be validated.
 struct Claim {
     system: Option<String>,
+    version: Option<String>,
     code: String,
     display: Option<String>,
 }
@@ -52,6 +55,8 @@ struct Known<'a> {
     codes: Arc<CodeSet>,
     expansion: Option<&'a Expansion>,
     language: Option<String>,
+    /// Codes that only group others are good where the code is used, such as in a query.
+    allows_abstract: bool,
 }
 
 /// Answers with Parameters: `result`, `message` and `display`.
@@ -67,12 +72,17 @@ pub fn validate_code(terminology: &Terminology, sent: Sent) -> Result<Answer, Fh
     let (codes, expansion) = match &subject {
         Subject::Loaded(url) => (terminology.try_code_set(url), terminology.expansion(url).ok()),
         Subject::Sent(set) => {
-            own = terminology.expand(set).ok();
-            (terminology.code_set_of(set).map(Arc::new), own.as_ref())
+            let (codes, expansion) = terminology
+                .code_set_of(set, true)
+                .map_or_else(|reason| (Err(reason), None), |(codes, expansion)| (Ok(Arc::new(codes)), expansion));
+            own = expansion;
+            (codes, own.as_ref())
         }
     };
-    let codes = codes.map_err(|reason| unexpandable(&reason))?;
-    let known = Known { terminology, codes, expansion, language: arguments.text("displayLanguage") };
+    let codes = codes.map_err(|reason| subject.unexpandable(&reason))?;
+    let allows_abstract = arguments.flag("abstract") == Some(true);
+    let language = arguments.text("displayLanguage");
+    let known = Known { terminology, codes, expansion, language, allows_abstract };
     let verdict = known.judge_all(&claims);
     let mut out = vec![json!({"name": "result", "valueBoolean": verdict.is_valid})];
     out.extend(verdict.message.map(|message| json!({"name": "message", "valueString": message})));
@@ -84,11 +94,15 @@ pub fn validate_code(terminology: &Terminology, sent: Sent) -> Result<Answer, Fh
 fn claims(arguments: &mut Arguments) -> Result<Vec<Claim>, FhirError> {
     let (code, system, display) = (arguments.text("code"), arguments.text("system"), arguments.text("display"));
     let (coding, concept) = (arguments.value("coding"), arguments.value("codeableConcept"));
-    if code.is_none() && (system.is_some() || display.is_some()) {
+    let version = arguments.text("systemVersion");
+    if code.is_none() && (system.is_some() || version.is_some() || display.is_some()) {
         return Err(bad("A system or a display says something about a code, and there is none.", "code"));
     }
+    if version.is_some() && system.is_none() {
+        return Err(bad("A version says something about a system, and there is none.", "systemVersion"));
+    }
     match (code, coding, concept) {
-        (Some(code), None, None) => Ok(vec![Claim { system, code, display }]),
+        (Some(code), None, None) => Ok(vec![Claim { system, version, code, display }]),
         (None, Some(coding), None) => Ok(vec![claim(&coding, "coding")?]),
         (None, None, Some(concept)) => {
             let codings = concept.get("coding").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -104,7 +118,7 @@ fn claims(arguments: &mut Arguments) -> Result<Vec<Claim>, FhirError> {
 fn claim(coding: &Value, name: &str) -> Result<Claim, FhirError> {
     let text = |name: &str| coding.get(name).and_then(Value::as_str).map(str::to_owned);
     let code = text("code").ok_or_else(|| bad("A coding to validate has a code.", name))?;
-    Ok(Claim { system: text("system"), code, display: text("display") })
+    Ok(Claim { system: text("system"), version: text("version"), code, display: text("display") })
 }
 
 impl Known<'_> {
@@ -128,6 +142,14 @@ impl Known<'_> {
     fn judge(&self, claim: &Claim) -> Verdict {
         let no = |message: String| Verdict { message: Some(message), display: None, is_member: false, is_valid: false };
         let code = excerpt(&claim.code);
+        // The same words as where a version refuses the whole question; here there may be other codings.
+        let loaded = claim.system.as_deref().and_then(|system| self.terminology.system(system));
+        if let Some(loaded) = loaded
+            && let Err(error) =
+                other_version("code system", &loaded.url, claim.version.as_deref(), loaded.version.as_deref())
+        {
+            return no(error.to_string());
+        }
         let system = match &claim.system {
             Some(system) if self.codes.contains(system, &claim.code) => system.as_str(),
             Some(system) => {
@@ -147,7 +169,13 @@ impl Known<'_> {
                 }
             },
         };
-        let displays = self.displays(system, &claim.code);
+        let concept = self.terminology.system(system).and_then(|system| system.get(&claim.code));
+        if !self.allows_abstract && concept.is_some_and(Concept::is_abstract) {
+            return no(format!(
+                "'{code}' is abstract: it groups other codes of {system} and does not stand for itself."
+            ));
+        }
+        let displays = self.displays(system, concept.map_or(&claim.code, |concept| &concept.code));
         let display = displays.first().cloned();
         let (message, is_valid) = match &claim.display {
             Some(claimed) if displays.is_empty() => {
@@ -166,8 +194,10 @@ impl Known<'_> {
         let at = self.expansion.and_then(|set| set.codes.iter().position(|(s, c)| s == system && c == code));
         let in_set = at.and_then(|at| self.expansion?.own_display(at));
         let concept = self.terminology.system(system).and_then(|system| system.get(code));
-        let translated = self.language.as_deref().and_then(|language| concept?.designation_in(language));
-        let designated = concept.into_iter().flat_map(|concept| &concept.designations);
+        let own = at.and_then(|at| Some(self.expansion?.own_designations(at))).unwrap_or_default();
+        let in_language = |language| in_language(own, language).or_else(|| concept?.designation_in(language));
+        let translated = self.language.as_deref().and_then(in_language);
+        let designated = own.iter().chain(concept.into_iter().flat_map(|concept| &concept.designations));
         let designated = designated.filter_map(|designation| designation.get("value")?.as_str());
         let names = [translated, in_set, self.terminology.display(system, code)].into_iter().flatten();
         names.chain(designated).map(str::to_owned).collect()
@@ -185,10 +215,12 @@ mod tests {
     use super::*;
 
     fn terminology() -> Terminology {
-        let system = |url: &str, codes: Value| json!({"resourceType": "CodeSystem", "url": url, "content": "complete", "concept": codes});
+        let system = |url: &str, codes: Value| json!({"resourceType": "CodeSystem", "url": url, "version": "7", "content": "complete", "concept": codes});
         Terminology::with(vec![
             system("urn:a", json!([{"code": "one", "display": "The One", "designation": [{"value": "Uno"}]}, {"code": "both"}])),
             system("urn:b", json!([{"code": "two", "display": "Two"}, {"code": "both"}])),
+            json!({"resourceType": "CodeSystem", "url": "urn:c", "content": "complete", "caseSensitive": false, "property": [{"code": "notSelectable"}],
+                "concept": [{"code": "top", "display": "Top", "property": [{"code": "notSelectable", "valueBoolean": true}]}]}),
             json!({"resourceType": "ValueSet", "url": "urn:v", "compose": {
                 "include": [{"system": "urn:a"}, {"system": "urn:b"}], "exclude": [{"system": "urn:b", "concept": [{"code": "two"}]}]}}),
         ])
@@ -229,6 +261,37 @@ mod tests {
             assert_eq!((result, display), (json!(false), Value::Null), "{query:?}");
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn abstract_codes_are_good_where_that_is_said() {
+        let set = json!({"resourceType": "ValueSet", "compose": {"include": [{"system": "urn:c"}]}});
+        let ask = |rest: &[(&str, &str)]| {
+            let posted = json!([{"name": "valueSet", "resource": set}]);
+            answer(&[&[("system", "urn:c"), ("code", "TOP")], rest].concat(), posted)
+        };
+        let (result, message, _) = ask(&[]);
+        assert_eq!(result, false);
+        assert!(message.contains("'TOP' is abstract"), "{message}");
+        assert_eq!(ask(&[("abstract", "false")]).0, false);
+        assert_eq!(ask(&[("abstract", "true")]), (json!(true), String::new(), json!("Top")));
+    }
+
+    #[test]
+    fn another_version_of_the_system_is_not_what_is_known_here() {
+        let coding = |version: &str| {
+            let coding = json!({"system": "urn:a", "version": version, "code": "one"});
+            answer(&[("url", "urn:v")], json!([{"name": "coding", "valueCoding": coding}]))
+        };
+        assert_eq!(coding("7").0, true);
+        let (result, message, _) = coding("8");
+        assert_eq!(result, false);
+        assert!(
+            message.contains("Version '8' of the code system urn:a") && message.contains("it has version 7"),
+            "{message}"
+        );
+        let by_name = |version: &str| ask(&[("system", "urn:a"), ("systemVersion", version), ("code", "one")]).0;
+        assert_eq!((by_name("7"), by_name("8")), (json!(true), json!(false)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! published examples, and the official snapshots element by element.
 
 mod cases;
+mod command;
 mod definitions;
 mod findings;
 mod mutations;

@@ -65,6 +65,8 @@ on_both! {
             let answer = server.post(&format!("Organization/$validate?profile={unknown}"), &body);
             assert_eq!((answer.status, issues(&answer)), (404, vec!["not-found http.profile".to_owned()]));
         }
+        let type_of_another = "Organization/$validate?profile=http://hl7.org/fhir/StructureDefinition/Practitioner";
+        assert_eq!(server.post(type_of_another, &body).status, 400);
         let other = format!("Organization/$validate?profile={STRUCTURES}/plannet-Location");
         assert_eq!(errors(&server.post(&other, &body)), ["value Organization"]);
     }
@@ -74,6 +76,8 @@ on_both! {
         assert_eq!(errors(&server.get("Organization/o/$validate")), [""; 0]);
         let network = format!("Organization/o/$validate?profile={STRUCTURES}/plannet-Network");
         assert_eq!(errors(&server.get(&network)).len(), 2);
+        assert_eq!(errors(&server.get(&format!("{network}&mode=profile"))).len(), 2);
+        assert_eq!(server.get("Organization/o/$validate?mode=profile").status, 400);
         assert_eq!(server.get("Organization/nobody/$validate").status, 404);
         assert_eq!(server.delete("Organization/o").status, 204);
         assert_eq!(server.get("Organization/o/$validate").status, 410);
