@@ -105,7 +105,7 @@ fn load_nucc(data: &Path, file: &Path, force: bool) -> anyhow::Result<ExitCode> 
     let codes = concepts(&system);
     let path = data.join(FOLDER).join(NUCC_FILE);
     let before = loaded_codes(&path);
-    if codes < before / 2 && !force {
+    if codes * 2 < before && !force {
         eprintln!(
             "plumbline: {} has {codes} codes, and {before} are loaded: part of it seems to be missing. Nothing was loaded; --force loads it all the same.",
             file.display()

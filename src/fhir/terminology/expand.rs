@@ -68,8 +68,8 @@ pub enum Unexpandable {
     Pattern { pattern: String },
     #[error("a filter names the code '{code}', which the code system {system} does not have")]
     UnknownCode { system: String, code: String },
-    #[error("version {asked} of the code system {system} is not loaded")]
-    OtherVersion { system: String, asked: String },
+    #[error("version {asked} of the {what} {url} is not loaded")]
+    OtherVersion { what: &'static str, url: String, asked: String },
     #[error("the value set {0} includes itself")]
     Recursive(String),
     #[error("the value set {0} is included over more than {DEPTH_MAX} others")]
@@ -195,11 +195,20 @@ impl Terminology {
 
     /// What one include or exclude means: what its system part and every one of its value sets have in common.
     fn select<'a>(&'a self, component: &'a Component, walk: &mut Walk<'a>) -> Members<'a> {
+        // What a client says itself, not what the sets that it names say.
+        let is_sent = walk.is_sent && walk.open.len() <= 1;
         let mut selected = match &component.system {
-            Some(system) => Some(self.codes(system, component, walk.is_sent && walk.open.len() <= 1)?),
+            Some(system) => Some(self.codes(system, component, is_sent)?),
             None => None,
         };
         for url in &component.value_set {
+            if is_sent
+                && let Some((url, asked)) = url.split_once('|')
+                && self.definition(url).is_some_and(|set| set.version.as_deref() != Some(asked))
+            {
+                let (url, asked) = (url.to_owned(), asked.to_owned());
+                return Err(Unexpandable::OtherVersion { what: "value set", url, asked });
+            }
             let set = self.named(url, walk)?;
             selected = Some(match selected {
                 Some(so_far) => {
@@ -225,7 +234,8 @@ impl Terminology {
             && is_sent
             && loaded.version.as_ref() != Some(asked)
         {
-            return Err(Unexpandable::OtherVersion { system: system.to_owned(), asked: asked.clone() });
+            let (url, asked) = (system.to_owned(), asked.clone());
+            return Err(Unexpandable::OtherVersion { what: "code system", url, asked });
         }
         // Codes that are listed one by one need no code system; R4 lets no filter stand beside such a list (vsd-3).
         if !component.concept.is_empty() {

@@ -340,6 +340,7 @@ mod tests {
                 "version 2 of the code system urn:s is not loaded",
             ),
             (json!({"system": "urn:s", "version": "2", "concept": [{"code": "fam"}]}), "not-supported", "version 2"),
+            (json!({"valueSet": ["urn:v|2"]}), "not-supported", "version 2 of the value set urn:v is not loaded"),
             (json!({"system": "urn:s|3"}), "value", "compose.include.version"),
             (filter("regex", "("), "value", "'(' cannot be read"),
             (filter("regex", "zzz)|(?:fam"), "value", "cannot be read"),
@@ -352,7 +353,7 @@ mod tests {
             assert_eq!(issue.expression.as_deref(), Some("http.valueSet"));
             assert!(issue.diagnostics.contains(part), "{error}");
         }
-        assert!(post(set(json!({"system": "urn:s", "version": "3"}))).is_ok());
+        assert!(post(set(json!({"system": "urn:s", "version": "3", "valueSet": ["urn:v|1"]}))).is_ok());
     }
 
     #[test]
