@@ -13,7 +13,7 @@ use super::shape::{
     Binding, Discriminator, DiscriminatorKind, Invariant, ProfileId, ProfileRef, Rules, Shape, Slice, Slicing, Test,
     TypeRule,
 };
-use crate::fhir::definitions::{Content, Definitions, Element, Node, Property, Strength};
+use crate::fhir::definitions::{Definitions, Element, Node, Property, Strength};
 use crate::fhir::path::Path;
 
 /// What compiling needs to know of everything else.
@@ -93,7 +93,7 @@ impl Compiler<'_> {
         let Some((_, child)) = shape.children.get_mut(at) else { return Err(unknown(element, part.name)) };
         let slice = part.slice.or(shorthand.then_some(part.name));
         let Some(slice) = slice else {
-            let below = self.below(child, &found);
+            let below = child.nodes(self.definitions, &found);
             return self.descend(child, &below, rest, element, Some(&found));
         };
         let slicing = child.slicing.get_or_insert_with(|| implied_slicing(&base));
@@ -106,7 +106,7 @@ impl Compiler<'_> {
             slicing.slices.len() - 1
         });
         let Some(slice) = slicing.slices.get_mut(at) else { return Err(unknown(element, part.name)) };
-        let below = self.below(&slice.shape, &found);
+        let below = slice.shape.nodes(self.definitions, &found);
         // What a slice says tells it apart, even where it repeats the base definition.
         self.descend(&mut slice.shape, &below, rest, element, None)
     }
@@ -135,20 +135,6 @@ impl Compiler<'_> {
             return Err(DefinitionError::Element { element: element.id.to_owned(), problem });
         }
         Ok((found, shorthand))
-    }
-
-    /// What the items of an element can be, as far as the shape leaves it open.
-    fn below(&self, shape: &Shape, properties: &[&'static Property]) -> Vec<&'static Node> {
-        let allowed = |property: &&&'static Property| match &shape.types {
-            Some(types) => types.iter().any(|rule| &*rule.code == property.type_code),
-            None => true,
-        };
-        let node = |property: &&'static Property| match property.content {
-            Content::Object(id) => Some(self.definitions.node(id)),
-            Content::Primitive(_) => self.definitions.type_named("Element"),
-            Content::Resource => self.definitions.type_named("Resource"),
-        };
-        properties.iter().filter(allowed).filter_map(node).collect()
     }
 
     /// Takes the shape of the one profile that an element must meet into its own, so that the profile at hand can go into

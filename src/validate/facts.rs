@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Validator;
 use super::shape::{DiscriminatorKind, Shape, TypeRule};
-use crate::fhir::definitions::{Content, Node, Property, Strength};
+use crate::fhir::definitions::{Node, Property, Strength};
 
 /// The facts about an element, under the names of ElementDefinition.
 #[derive(Debug, PartialEq)]
@@ -71,10 +71,10 @@ impl Validator {
             let properties: Vec<_> = properties(nodes, |property| property.element.ordinal == *ordinal);
             let Some(element) = properties.first().map(|property| property.element) else { continue };
             let name = format!("{id}.{}{}", element.name, if element.is_choice { "[x]" } else { "" });
-            let below = self.below(child, &properties);
+            let below = child.nodes(self.definitions, &properties);
             self.collect(child, &below, name.clone(), ids);
             for slice in child.slicing.iter().flat_map(|slicing| &slicing.slices) {
-                let below = self.below(&slice.shape, &properties);
+                let below = slice.shape.nodes(self.definitions, &properties);
                 self.collect(&slice.shape, &below, format!("{name}:{}", slice.name), ids);
             }
         }
@@ -100,23 +100,10 @@ impl Validator {
             shapes.splice(0..0, found);
         }
         let nodes = match shapes.iter().find(|shape| shape.types.is_some()) {
-            Some(shape) => self.below(shape, &properties),
-            None => self.below(&Shape::new("".into(), 0, 0), &properties),
+            Some(shape) => shape.nodes(self.definitions, &properties),
+            None => Shape::new("".into(), 0, 0).nodes(self.definitions, &properties),
         };
         Some(Place { nodes, properties, shapes, slice: own })
-    }
-
-    fn below(&self, shape: &Shape, properties: &[&'static Property]) -> Vec<&'static Node> {
-        let allowed = |property: &&&'static Property| match &shape.types {
-            Some(types) => types.iter().any(|rule| &*rule.code == property.type_code),
-            None => true,
-        };
-        let node = |property: &&'static Property| match property.content {
-            Content::Object(id) => Some(self.definitions.node(id)),
-            Content::Primitive(_) => self.definitions.type_named("Element"),
-            Content::Resource => self.definitions.type_named("Resource"),
-        };
-        properties.iter().filter(allowed).filter_map(node).collect()
     }
 
     /// Shapes, and those of the one profile that their types name.

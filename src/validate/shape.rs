@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-use crate::fhir::definitions::{ElementSet, Strength};
+use crate::fhir::definitions::{Content, Definitions, ElementSet, Node, Property, Strength};
 use crate::fhir::path::Path;
 use crate::fhir::terminology::{CodeSet, Terminology};
 
@@ -59,6 +59,20 @@ impl Shape {
     /// What it asks of a child element.
     pub fn child(&self, ordinal: u8) -> Option<&Shape> {
         self.children.iter().find(|(of, _)| *of == ordinal).map(|(_, shape)| shape)
+    }
+
+    /// What the items of the element can be, of these properties of it, as far as the shape leaves it open.
+    pub fn nodes(&self, definitions: &'static Definitions, properties: &[&'static Property]) -> Vec<&'static Node> {
+        let is_allowed = |property: &&&'static Property| match &self.types {
+            Some(types) => types.iter().any(|rule| &*rule.code == property.type_code),
+            None => true,
+        };
+        let node = |property: &&'static Property| match property.content {
+            Content::Object(id) => Some(definitions.node(id)),
+            Content::Primitive(_) => definitions.type_named("Element"),
+            Content::Resource => definitions.type_named("Resource"),
+        };
+        properties.iter().filter(is_allowed).filter_map(node).collect()
     }
 
     /// The rule for a type of the element, `None` when any type will do or this one will not.

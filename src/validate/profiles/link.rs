@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Profile, Profiles};
-use crate::fhir::definitions::{Content, Definitions, ElementSet, Node, Strength};
+use crate::fhir::definitions::{Definitions, ElementSet, Node, Strength};
 use crate::fhir::path::Path;
 use crate::validate::base::STRUCTURES;
 use crate::validate::shape::{
@@ -89,16 +89,7 @@ impl Linker<'_> {
     /// What the items of a child element can be.
     fn below(&self, nodes: &[&'static Node], ordinal: u8, child: &Shape) -> Vec<&'static Node> {
         let properties = nodes.iter().flat_map(|node| node.properties()).filter(|it| it.element.ordinal == ordinal);
-        let allowed = properties.filter(|property| match &child.types {
-            Some(types) => types.iter().any(|rule| &*rule.code == property.type_code),
-            None => true,
-        });
-        let node = |content| match content {
-            Content::Object(id) => Some(self.definitions.node(id)),
-            Content::Primitive(_) => self.definitions.type_named("Element"),
-            Content::Resource => self.definitions.type_named("Resource"),
-        };
-        allowed.filter_map(|property| node(property.content)).collect()
+        child.nodes(self.definitions, &properties.collect::<Vec<_>>())
     }
 
     fn membership(&self, discriminator: &Discriminator, slice: &Slice, nodes: &[&'static Node]) -> Membership {
