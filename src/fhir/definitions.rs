@@ -120,6 +120,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// The type that it is, or is in.
+    pub fn type_name(&self) -> &'static str {
+        self.path.split('.').next().unwrap_or(self.path)
+    }
+
     /// The element behind a JSON property name, such as `valueString`; not `_birthDate`, nor `resourceType`.
     pub fn property(&self, name: &str) -> Option<&Property> {
         let found = self.properties.binary_search_by(|property| name_order(&property.name, name)).ok()?;

@@ -9,6 +9,9 @@ use super::error::{FhirError, Kind};
 use super::outcome::{Issue, IssueCode};
 use super::types::{Instant, is_id};
 
+/// Values of one document. In memory each takes many times the two bytes that it may have as text.
+const MAX_VALUES: usize = 2_000_000;
+
 /// The name under which serde_json hands out a number whose digits it keeps (feature `arbitrary_precision`).
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
@@ -32,6 +35,11 @@ pub fn parse_json(body: &[u8]) -> Result<Value, FhirError> {
 /// 400 `structure` with the line and column.
 pub fn parse_any_json(body: &[u8]) -> Result<Value, FhirError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    // Each value but the first of its list comes after a comma; a text may have some, too.
+    if body.len() > MAX_VALUES && body.iter().filter(|byte| **byte == b',').count() > MAX_VALUES {
+        let sentence = format!("The body has more than {MAX_VALUES} values: send it in parts.");
+        return Err(FhirError::new(Kind::TooLarge, sentence));
+    }
     let text = std::str::from_utf8(body).map_err(|error| {
         FhirError::malformed(format!("The body is not valid UTF-8 (first bad byte at {}).", error.valid_up_to()))
             .code(IssueCode::Structure)
@@ -277,6 +285,7 @@ mod tests {
         refused(b"[1]", "must be a JSON object");
         refused("[".repeat(10_000).as_bytes(), "recursion limit");
         refused(b"{\"a\":1", "EOF");
+        refused(format!("{{\"a\":[{}1]}}", "1,".repeat(MAX_VALUES + 1)).as_bytes(), "more than 2000000 values");
         refused(b"{\"a\":{\"$serde_json::private::Number\":\"1\"}}", "no property is called");
         refused(b"{\"a\":{\"\\u0024serde_json::private::Number\":\"\\u0031\"}}", "no property is called");
         refused(b"{\"a\":{\"$serde_json::private::Number\":1}}", "not valid JSON");

@@ -90,7 +90,7 @@ pub fn prepare(
             Kind::Malformed,
             Issue::error(
                 IssueCode::Invalid,
-                format!("The body is a {}, but the URL names {resource_type}.", resource::excerpt(named)),
+                format!("The body is of type {}, but the URL names {resource_type}.", resource::excerpt(named)),
             )
             .at("resourceType"),
         ));

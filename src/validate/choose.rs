@@ -91,7 +91,7 @@ impl Validator {
                 && self.definitions.type_named(base).is_some()
                 && [type_name, "DomainResource", "Resource"].contains(&base)
             {
-                found.any = true;
+                found.any |= base == type_name;
                 continue;
             }
             let Some((id, profile)) = self.profiles.find(url) else {

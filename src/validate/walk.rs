@@ -25,10 +25,12 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use super::base::STRUCTURES;
 use super::shape::{ProfileId, Shape};
 use super::{Enforce, Target, Validator};
 use crate::fhir::definitions::{Content, ElementSet, Kind, Node, Property};
@@ -51,6 +53,9 @@ const MAX_TRIALS: usize = 100_000;
 
 /// How deep such walks nest: a resource that refers to one that refers to another …
 const MAX_TRIAL_DEPTH: usize = 8;
+
+/// Reasons that are told for not meeting a profile.
+const REASONS: usize = 5;
 
 const EMPTY_ELEMENT: &str = "An element must have a value or children";
 
@@ -94,7 +99,9 @@ pub(super) struct Walk<'a> {
     trials: usize,
     trial_depth: usize,
     /// What is being compared with a profile further up, or has been: a resource that refers to itself is met once.
-    compared: HashMap<(*const Value, ProfileId), bool>,
+    compared: HashMap<(*const Value, ProfileId), Result<(), Arc<str>>>,
+    /// Why the last of them does not meet its profile.
+    why_not: Arc<str>,
 }
 
 impl<'a> Walk<'a> {
@@ -119,6 +126,7 @@ impl<'a> Walk<'a> {
             trials: 0,
             trial_depth: 0,
             compared: HashMap::new(),
+            why_not: "".into(),
         }
     }
 
@@ -354,7 +362,9 @@ impl<'a> Walk<'a> {
         if !seen.includes(node.required) {
             for element in node.elements().iter().filter(|it| it.min > 0 && !seen.contains(it)) {
                 let path = path.name(element.name);
-                self.fault(IssueCode::Required, &path, format_args!("{} is required", element.name));
+                let rule = || format!("{STRUCTURES}{}#{}.{}", node.type_name(), node.path, element.name);
+                let sentence = || wording::too_few(element.name, element.min, 0);
+                self.report(|| Issue::error(IssueCode::Required, sentence()).rule(rule()), &path);
             }
         }
         for shape in shapes.iter().filter(|shape| !seen.includes(shape.required)) {
@@ -396,7 +406,10 @@ impl<'a> Walk<'a> {
     ) -> bool {
         let key = (std::ptr::from_ref(value), profile);
         if let Some(known) = self.compared.get(&key) {
-            return *known;
+            if let Err(why_not) = known {
+                self.why_not = Arc::clone(why_not);
+            }
+            return known.is_ok();
         }
         if self.trial_depth >= MAX_TRIAL_DEPTH {
             return true;
@@ -406,7 +419,7 @@ impl<'a> Walk<'a> {
             self.errors_cut = true;
             return true;
         }
-        self.compared.insert(key, true);
+        self.compared.insert(key, Ok(()));
         let shapes = self.shapes_of(&[profile]);
         let issues = std::mem::take(&mut self.issues);
         let outer = (self.in_full, self.errors, self.errors_cut, self.targets.len());
@@ -414,11 +427,17 @@ impl<'a> Walk<'a> {
         self.trial_depth += 1;
         walk(self, &shapes, &Path::root(self.validator.profiles.get(profile).map_or("", |it| &it.type_name)));
         self.trial_depth -= 1;
-        let meets = self.errors == 0;
-        self.issues = issues;
+        let found = std::mem::replace(&mut self.issues, issues);
         (self.in_full, self.errors, self.errors_cut) = (outer.0, outer.1, outer.2);
         self.targets.truncate(outer.3);
-        self.compared.insert(key, meets);
+        let told =
+            |issue: &Issue| format!("{} ({})", issue.diagnostics, issue.expression.as_deref().unwrap_or_default());
+        let reasons: Vec<String> = found.iter().filter(|issue| issue.is_error()).take(REASONS).map(told).collect();
+        let meets = reasons.is_empty();
+        if !meets {
+            self.why_not = reasons.join("; ").into();
+        }
+        self.compared.insert(key, if meets { Ok(()) } else { Err(Arc::clone(&self.why_not)) });
         meets
     }
 }

@@ -98,7 +98,7 @@ pub async fn validate(app: &App, type_name: &str, id: Option<&str>, sent: Sent) 
         (mode, target, Some(body)) => {
             let named = resource::type_name(&body)?;
             if named != type_name {
-                let sentence = format!("The body is a {}, but the URL names {type_name}.", excerpt(named));
+                let sentence = format!("The body is of type {}, but the URL names {type_name}.", excerpt(named));
                 return Err(FhirError::malformed(sentence).at("resourceType"));
             }
             let mut issues = judge(app, &body, against).await?;

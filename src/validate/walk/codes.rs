@@ -109,6 +109,10 @@ pub(super) fn fits(value: &Value, codes: &CodeSet) -> bool {
 
 /// `system|code` as a message shows it.
 fn shown(coding: &Value) -> String {
-    let text = |name: &str| coding.get(name).and_then(Value::as_str).map(excerpt).unwrap_or_default();
-    format!("'{}|{}'", text("system"), text("code"))
+    let text = |name: &str| coding.get(name).and_then(Value::as_str).map(excerpt);
+    match (text("system"), text("code")) {
+        (Some(system), code) => format!("'{system}|{}'", code.unwrap_or_default()),
+        (None, Some(code)) => format!("'{code}', without a system,"),
+        (None, None) => "A coding without a code".to_owned(),
+    }
 }

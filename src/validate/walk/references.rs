@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -132,7 +133,8 @@ impl<'a> Walk<'a> {
         });
         if !met {
             let names: Vec<&str> = fitting.iter().map(|target| short(&target.url)).collect();
-            let sentence = format_args!("What '{}' refers to does not meet {}", excerpt(literal), names.join(" or "));
+            let (literal, names, why) = (excerpt(literal), names.join(" or "), Arc::clone(&self.why_not));
+            let sentence = format_args!("What '{literal}' refers to does not meet {names}: {why}");
             self.breach(IssueCode::Value, path, shape, sentence);
         }
     }

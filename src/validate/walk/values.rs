@@ -86,6 +86,9 @@ impl<'a> Walk<'a> {
         let is_primitive = matches!(property.content, Content::Primitive(_));
         let siblings = if is_primitive { object.get(&format!("_{}", property.name)) } else { None };
         for (index, item) in items.iter().enumerate() {
+            if self.errors_cut {
+                break;
+            }
             let path = path.index(index);
             let sibling = siblings.and_then(|siblings| siblings.get(index));
             if item.is_null() && is_primitive {

@@ -16,7 +16,8 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 
 /// The start of a text from the resource, fit for a message.
 pub(in crate::validate) fn excerpt(text: &str) -> String {
-    const LENGTH: usize = 60;
+    // Long enough for the canonical URLs of Plan-Net.
+    const LENGTH: usize = 120;
     let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut start: String = characters.by_ref().take(LENGTH).collect();
     if characters.next().is_some() {
