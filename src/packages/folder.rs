@@ -41,7 +41,7 @@ impl Candidate {
     /// becomes of the file in the meantime.
     ///
     /// # Errors
-    /// [`PackageError`] of [`read`](super::read), or when the folder cannot be written.
+    /// [`PackageError`] of [`read`], or when the folder cannot be written.
     pub fn check(data: &Path, path: &Path) -> Result<Self, PackageError> {
         let folder = data.join(FOLDER);
         let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
