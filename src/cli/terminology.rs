@@ -117,7 +117,7 @@ fn load_nucc(data: &Path, file: &Path, force: bool) -> anyhow::Result<ExitCode> 
     let version =
         version.map_or_else(|| "its name tells no version".to_owned(), |version| format!("version {version}"));
     let mut out = output();
-    writeln!(out, "{codes} codes of {}, {version}, are in {}.", nucc::URL, path.display())?;
+    writeln!(out, "Codes of {} loaded: {codes} ({version}), into {}.", nucc::URL, path.display())?;
     writeln!(out, "A running server takes them at its next start.")?;
     Ok(ExitCode::SUCCESS)
 }

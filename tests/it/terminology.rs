@@ -250,7 +250,10 @@ fn the_provider_taxonomy_is_there_after_it_was_loaded() {
         let done = load(&server, "nucc_taxonomy_251.csv", NUCC_CSV.as_bytes());
         assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()));
         let told = text(&done.stdout);
-        assert!(told.contains("3 codes") && told.contains("version 25.1") && told.contains("next start"), "{told}");
+        assert!(
+            told.contains("loaded: 3 (version 25.1)") && told.contains("version 25.1") && told.contains("next start"),
+            "{told}"
+        );
         let listed = server.command(&["terminology", "list"]).output().expect("it runs");
         assert!(
             text(&listed.stdout).lines().any(|line| line.contains(NUCC) && line.contains("nucc.json")),
