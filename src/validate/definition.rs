@@ -1,10 +1,13 @@
 //! The parts of a StructureDefinition that a profile is compiled from (R4 structuredefinition.html, elementdefinition.html).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::shape::{Discriminator, DiscriminatorKind, Rules};
 use crate::fhir::definitions::Strength;
+use crate::fhir::path::Path;
 
 /// Why a definition cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -35,11 +38,13 @@ pub struct Definition<'a> {
 }
 
 /// StructureDefinition.context.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// `element`, `extension` or `fhirpath`.
     pub kind: Box<str>,
     pub expression: Box<str>,
+    /// The expression of a `fhirpath`, if it can be evaluated.
+    pub path: Option<Arc<Path>>,
 }
 
 impl<'a> Definition<'a> {
@@ -51,7 +56,9 @@ impl<'a> Definition<'a> {
         let contexts = json.get("context").and_then(Value::as_array).into_iter().flatten();
         let context = |context: &Value| {
             let part = |name: &str| context.get(name).and_then(Value::as_str).map(Box::from);
-            Some(Context { kind: part("type")?, expression: part("expression")? })
+            let (kind, expression): (Box<str>, Box<str>) = (part("type")?, part("expression")?);
+            let path = (&*kind == "fhirpath").then(|| Path::parse(&expression).ok().map(Arc::new)).flatten();
+            Some(Context { kind, expression, path })
         };
         Ok(Self {
             url: text("url").ok_or(DefinitionError::Missing("url"))?,

@@ -32,7 +32,7 @@ impl<'a> Walk<'a> {
             "fhirpath" => {
                 // Of a primitive, and by a path that cannot be read, it cannot be told; the latter is named at start.
                 let Holder::Object { object, .. } = holder else { return true };
-                let Ok(path) = crate::fhir::path::Path::parse(expression) else { return true };
+                let Some(path) = &context.path else { return true };
                 let found = path.evaluate(self.resource);
                 found.iter().any(|node| {
                     node.json().and_then(Value::as_object).is_some_and(|found| std::ptr::eq(found, *object))

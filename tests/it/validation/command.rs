@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Server;
 
@@ -64,4 +64,49 @@ fn a_profile_is_named_with_the_version_that_is_loaded() {
     assert!(code == 2 && error.contains(&format!("it is there as {LOCATION}|1.2.0")), "{error}");
     assert_eq!(ask("http://hl7.org/fhir/StructureDefinition/Location|9.9").0, 2);
     assert_eq!(ask("http://hl7.org/fhir/StructureDefinition/Location|4.0.1").0, 0);
+}
+
+#[test]
+fn files_lines_folders_and_bundles_are_checked_and_the_exit_code_tells() {
+    let server = Server::sqlite(&super::writes::PLAN_NET);
+    let folder = server.data().join("files");
+    fs::create_dir_all(folder.join("below")).expect("a folder");
+    let write = |name: &str, text: String| {
+        fs::write(folder.join(name), text).expect("a file");
+        folder.join(name).to_string_lossy().into_owned()
+    };
+    let right = super::writes::practitioner("p");
+    let mut wrong = right.clone();
+    wrong["active"] = json!(false);
+    let good = write("good.json", right.to_string());
+    let lines = write("lines.ndjson", format!("{right}\n{wrong}\n{right}\n"));
+    let entry = json!({"fullUrl": "http://example.org/fhir/Practitioner/p", "resource": wrong});
+    let bundle = json!({"resourceType": "Bundle", "type": "collection", "entry": [entry]});
+    write("below/bundle.json", bundle.to_string());
+    write("below/broken.json", "{".to_owned());
+
+    let (code, out, _) = run(&server, &[&good]);
+    assert!(code == 0 && out.contains("1 resource checked, 0 with errors"), "{code} {out}");
+
+    let (code, out, _) = run(&server, &[&lines]);
+    assert_eq!(code, 1, "{out}");
+    for part in [
+        "lines.ndjson:2  Practitioner/p",
+        "error        Practitioner.active",
+        "Must be true, not false  [plannet-Practitioner",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+
+    let (code, out, _) = run(&server, &["--json", &folder.to_string_lossy()]);
+    assert_eq!(code, 1, "{out}");
+    let told: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let total = told.last().expect("the total")["total"].clone();
+    assert_eq!((&total["resources"], &total["with_errors"]), (&json!(6), &json!(3)), "{total}");
+    let places: Vec<&str> = told.iter().filter_map(|line| line["issues"][0]["expression"][0].as_str()).collect();
+    assert_eq!(places, ["Bundle.entry[0].resource.active", "Practitioner.active"]);
+    assert!(told.iter().take(3).all(|line| line["valid"] == false && line["source"].is_string()), "{out}");
+
+    let (code, _, errors) = run(&server, &["/nowhere"]);
+    assert!(code == 2 && errors.contains("/nowhere cannot be read"), "{code} {errors}");
 }
