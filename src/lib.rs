@@ -7,6 +7,7 @@ pub mod search;
 pub mod validate;
 
 pub mod files;
+pub mod net;
 pub mod packages;
 
 pub mod store;

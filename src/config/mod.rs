@@ -1,9 +1,11 @@
 //! Settings: built-in default, then `plumbline.yaml`, then the environment (`PLUMBLINE_…`), then the command line.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Yaml};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::validate::Enforce;
@@ -13,6 +15,9 @@ pub const DEFAULTS: &str = include_str!("default.yaml");
 
 /// Read from the working directory when no file is named.
 const DEFAULT_FILE: &str = "plumbline.yaml";
+
+/// `net.allow_private` by a name that scripts rely on, which is not made as the others are.
+const ALLOW_PRIVATE: &str = "PLUMBLINE_NET_ALLOW_PRIVATE";
 
 /// All settings, resolved and checked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,6 +29,7 @@ pub struct Settings {
     pub search: Search,
     pub store: StoreSettings,
     pub validation: Validation,
+    pub net: Net,
     pub import: Import,
     pub log: Log,
 }
@@ -76,6 +82,31 @@ pub struct Validation {
     pub packages: Vec<String>,
 }
 
+/// What outbound calls may reach.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Net {
+    pub allow_private: Vec<String>,
+}
+
+impl Net {
+    /// `allow_private` as ranges; a single address is a range of one.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what is no range in it.
+    pub fn ranges(&self) -> Result<Vec<IpNet>, String> {
+        let range = |text: &String| {
+            let range = text.parse().or_else(|_no_range| text.parse::<IpAddr>().map(IpNet::from));
+            range.map_err(|_no_address| {
+                format!(
+                    "net.allow_private has '{text}', which is neither an IP address nor a range such as 10.1.0.0/16"
+                )
+            })
+        };
+        self.allow_private.iter().map(range).collect()
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
@@ -112,10 +143,12 @@ impl Settings {
             None => {}
         }
         // A dot is `__` in the environment: PLUMBLINE_SERVER__LISTEN.
-        let settings: Self = figment
-            .merge(Env::prefixed("PLUMBLINE_").split("__").map(|name| name.as_str().to_lowercase().into()))
-            .extract()
-            .map_err(|error| format!("settings: {error}"))?;
+        let environment = Env::prefixed("PLUMBLINE_").ignore(&["net_allow_private"]).split("__");
+        figment = figment.merge(environment.map(|name| name.as_str().to_lowercase().into()));
+        if let Some(ranges) = Env::var(ALLOW_PRIVATE) {
+            figment = figment.merge(("net.allow_private", listed(&ranges)));
+        }
+        let settings: Self = figment.extract().map_err(|error| format!("settings: {error}"))?;
         settings.check()?;
         Ok(settings)
     }
@@ -134,6 +167,7 @@ impl Settings {
         at_least("store.queue_max", self.store.queue_max, 1);
         at_least("server.body_bytes_max", self.server.body_bytes_max, 1024);
         at_least("import.transaction_resources", self.import.transaction_resources, 1);
+        faults.extend(self.net.ranges().err());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
     }
 
@@ -143,9 +177,33 @@ impl Settings {
     }
 }
 
+/// The items of a list with commas; blank ones are none.
+fn listed(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn net(allow_private: &str) -> Net {
+        Net { allow_private: listed(allow_private).into_iter().map(str::to_owned).collect() }
+    }
+
+    #[test]
+    fn what_may_be_called_is_listed_as_ranges_or_addresses() {
+        let ranges =
+            |text: &str| net(text).ranges().map(|ranges| ranges.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(ranges(" , ").expect("none"), Vec::<String>::new());
+        assert_eq!(
+            ranges("127.0.0.0/8, 10.1.2.3,fd00::/8,::1").expect("ranges"),
+            ["127.0.0.0/8", "10.1.2.3/32", "fd00::/8", "::1/128"]
+        );
+        for wrong in ["10.0.0.0/33", "10.1", "localhost", "10.0.0.1-10.0.0.9", "*"] {
+            let refused = ranges(&format!("10.1.0.0/16,{wrong}")).expect_err("refused");
+            assert!(refused.contains("net.allow_private") && refused.contains(&format!("'{wrong}'")), "{refused}");
+        }
+    }
 
     #[test]
     fn the_defaults_are_complete_and_sound() {

@@ -14,6 +14,7 @@ mod harness;
 mod import;
 mod layering;
 mod migrations;
+mod net;
 mod packages;
 mod plan_net;
 mod rest;
