@@ -5,17 +5,25 @@ mod turns;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use crate::auth::caller::Identity;
+use crate::auth::issuers::Issuers;
+use crate::auth::jwks::RemoteKeys;
+use crate::auth::keys::{KeyError, Keys, Seal};
+use crate::auth::scope::Scopes;
+use crate::auth::token::{TokenError, Tokens};
 use crate::config::Settings;
 use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
+use crate::net;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
 use crate::search::parse::{Context, Handling};
+use crate::store::conn::Conn;
 use crate::store::error::StoreError;
-use crate::store::shared;
 use crate::store::{Limits, Store};
+use crate::store::{records, shared};
 use crate::validate::Validator;
 pub use turns::Turns;
 
@@ -35,6 +43,13 @@ pub struct App {
     pub validator: Arc<Validator>,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
+    /// Who sends no token.
+    pub anonymous: Arc<Identity>,
+    /// The name of this directory, whatever its URL: `urn:uuid:…`. The same for all nodes of one database.
+    pub urn: String,
+    /// Keys of clients and of other authorization servers.
+    pub remote_keys: Arc<RemoteKeys>,
+    tokens: OnceCell<Tokens>,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
@@ -64,17 +79,35 @@ impl App {
     ) -> Result<Arc<Self>, StoreError> {
         let mut fresh = [0; CURSOR_KEY_BYTES];
         openssl::rand::rand_bytes(&mut fresh).map_err(StoreError::unavailable)?;
-        let key = store
-            .write(async move |conn: &mut crate::store::conn::Conn| {
-                shared::get_or_insert(conn, "cursor-key", &fresh).await
+        let name = uuid::Uuid::new_v4();
+        let (key, name) = store
+            .write(async move |conn: &mut Conn| {
+                let key = shared::get_or_insert(conn, "cursor-key", &fresh).await?;
+                Ok::<_, StoreError>((key, shared::get_or_insert(conn, "directory", name.as_bytes()).await?))
             })
             .await?;
+        let name = uuid::Uuid::from_slice(&name).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let client = net::Client::new(&settings.net).map_err(StoreError::unavailable)?;
         let signature = Signature::new(&key).map_err(StoreError::unavailable)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
         let terminology = Arc::clone(validator.terminology());
         let turns = Turns::new(cores);
-        Ok(Arc::new(Self { store, settings, terminology, signature, validator, bases, bundles, turns }))
+        let anonymous = Arc::new(Identity::anonymous(Scopes::parse(&settings.auth.anonymous_scope)));
+        Ok(Arc::new(Self {
+            store,
+            settings,
+            terminology,
+            signature,
+            validator,
+            bases,
+            anonymous,
+            urn: name.urn().to_string(),
+            remote_keys: Arc::new(RemoteKeys::new(client)),
+            tokens: OnceCell::new(),
+            bundles,
+            turns,
+        }))
     }
 
     /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.
@@ -83,6 +116,32 @@ impl App {
     /// [`StoreError::Cancelled`] when the server ends.
     pub async fn bundle_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         self.bundles.acquire().await.map_err(|_closed| StoreError::Cancelled)
+    }
+
+    /// What issues and checks tokens; its keys are read, or made, when it is first asked for.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the signing keys cannot be used.
+    pub async fn tokens(&self) -> Result<&Tokens, KeyError> {
+        let open = async || {
+            let auth = &self.settings.auth;
+            let seal = Seal::open(auth.key.as_ref().map(|key| key.expose()), &self.settings.data)?;
+            let keys = Keys::open(&self.store, seal, auth.key_days, self.now()).await?;
+            let names = self.bases.iter().chain([&self.urn]).cloned().collect();
+            let issuers = Issuers::new(auth.issuers.clone(), Arc::clone(&self.remote_keys), self.bases.clone());
+            Ok(Tokens::new(self.store.clone(), keys, names, issuers))
+        };
+        self.tokens.get_or_try_init(open).await
+    }
+
+    /// Forgets what authorization keeps and is over, and replaces its keys when they are due.
+    ///
+    /// # Errors
+    /// [`TokenError`] when the database cannot be used.
+    pub async fn tidy(&self) -> Result<(), TokenError> {
+        let now = self.now();
+        self.store.write(async move |conn: &mut Conn| records::purge(conn, now).await).await?;
+        self.tokens().await?.refresh_keys(now).await
     }
 
     /// How the server names itself: base URL without a trailing slash.

@@ -12,8 +12,11 @@ pub mod packages;
 
 pub mod store;
 
+pub mod auth;
+
 pub mod app;
 pub mod interactions;
+pub mod smart;
 
 pub mod http;
 

@@ -2,6 +2,7 @@
 //!
 //! 0: fine. 1: findings or a refusal. 2: could not run. Errors go to standard error in one readable sentence.
 
+mod client;
 mod enforce;
 pub mod export;
 pub mod import;
@@ -10,6 +11,8 @@ mod output;
 mod package;
 mod serve;
 mod terminology;
+mod token;
+mod user;
 mod validate;
 
 use std::io::Write as _;
@@ -66,6 +69,9 @@ enum Command {
     // What they do is said at their arguments, where there is room for more than a line.
     Package(package::PackageArgs),
     Terminology(terminology::TerminologyArgs),
+    Client(client::ClientArgs),
+    User(user::UserArgs),
+    Token(token::TokenArgs),
     /// Print every setting with its default and its meaning
     Settings,
 }
@@ -122,6 +128,9 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::run(&settings, &knowledge::knowledge(&settings)?, &args),
         Command::Package(args) => package::run(&settings, &args),
         Command::Terminology(args) => terminology::run(&settings, &args),
+        Command::Client(args) => on_directory(settings, async |app| client::run(app, &args).await),
+        Command::User(args) => on_directory(settings, async |app| user::run(app, &args).await),
+        Command::Token(args) => on_directory(settings, async |app| token::run(app, &args).await),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
 }

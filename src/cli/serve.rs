@@ -12,6 +12,8 @@ use tokio::signal::unix::SignalKind;
 
 use super::output::output;
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::config::Settings;
 use crate::demo::Directory;
 use crate::fhir::types::ResourceType;
@@ -24,6 +26,8 @@ use crate::store::include;
 /// Practitioners of the demo directory, and the seed it grows from.
 const DEMO_PRACTITIONERS: usize = 2_000;
 const DEMO_SEED: u64 = 1;
+/// How often what authorization keeps is looked after.
+const HOUSEKEEPING: std::time::Duration = std::time::Duration::from_secs(60);
 /// Resources of the demo that are stored together.
 const DEMO_BATCH: usize = 1_000;
 
@@ -69,6 +73,9 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         if args.demo {
             load_demo(&app).await?;
         }
+        // A fault of the keys is told now and not to the first client.
+        app.tokens().await?;
+        actix_web::rt::spawn(housekeeping(Arc::clone(&app)));
         let server = server::serve(&app, listener).context("the server cannot start")?;
         let url = base.trim_end_matches("/fhir");
         // Whoever waits for the first line may not read the others: the server serves all the same.
@@ -83,6 +90,18 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         server.await.context("the server failed")?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Looks after what authorization keeps: forgets what is over, replaces keys in time, knows the origins of new clients.
+async fn housekeeping(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.tidy().await {
+            tracing::warn!(%error, "authorization could not be tidied up");
+        }
+    }
 }
 
 fn greet(url: &str, base: &str) -> io::Result<()> {
@@ -137,12 +156,13 @@ async fn load_demo(app: &Arc<App>) -> anyhow::Result<()> {
     }
     let bar = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("loading the demo: {pos} resources, {per_sec}")?);
+    let operator = Caller::operator();
     let mut puts = Vec::with_capacity(DEMO_BATCH);
     for body in Directory::new(DEMO_PRACTITIONERS, DEMO_SEED).resources() {
         let name = body.get("resourceType").and_then(serde_json::Value::as_str).and_then(ResourceType::parse);
         let id = body.get("id").and_then(serde_json::Value::as_str).map(str::to_owned);
         let (Some(resource_type), Some(id)) = (name, id) else { continue };
-        let prepared = write::prepare(app, resource_type, body)?;
+        let prepared = write::prepare(app, &operator, Access::UPDATE, resource_type, body)?;
         puts.push(Put {
             target: Target { resource_type, id },
             resource: Some(prepared),
@@ -151,10 +171,10 @@ async fn load_demo(app: &Arc<App>) -> anyhow::Result<()> {
         });
         if puts.len() == DEMO_BATCH {
             let batch = std::mem::replace(&mut puts, Vec::with_capacity(DEMO_BATCH));
-            bar.inc(write::write(app, batch).await?.len() as u64);
+            bar.inc(write::write(app, &operator, batch).await?.len() as u64);
         }
     }
-    bar.inc(write::write(app, puts).await?.len() as u64);
+    bar.inc(write::write(app, &operator, puts).await?.len() as u64);
     bar.finish_and_clear();
     tracing::info!(resources = bar.position(), "the demo directory is loaded");
     Ok(())

@@ -8,6 +8,7 @@ use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::{excerpt, parse_any_json, parse_json, type_name};
@@ -19,6 +20,7 @@ use crate::interactions::history::{self, Whose};
 use crate::interactions::patch::{self, Document};
 use crate::interactions::{batch, capability, create, delete, read, search, transaction, update};
 
+use super::identify;
 use super::negotiate::{self, Media, Return, Wishes};
 use super::respond::{refusal, respond};
 use super::routes::Allowed;
@@ -29,7 +31,7 @@ type Shared = Data<Arc<App>>;
 pub(super) async fn serve(
     app: &Shared,
     request: &HttpRequest,
-    handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>,
+    handler: impl AsyncFnOnce(&Wishes, &Caller) -> Result<Answer, FhirError>,
 ) -> HttpResponse {
     serve_form(app, request, &[], handler).await
 }
@@ -39,11 +41,17 @@ async fn serve_form(
     app: &Shared,
     request: &HttpRequest,
     form: &[u8],
-    handler: impl AsyncFnOnce(&Wishes) -> Result<Answer, FhirError>,
+    handler: impl AsyncFnOnce(&Wishes, &Caller) -> Result<Answer, FhirError>,
 ) -> HttpResponse {
     match Wishes::read(app, request, form) {
         Ok(wishes) => {
-            let result = handler(&wishes).await;
+            let result = match identify::caller(app, request).await {
+                Ok(caller) => handler(&wishes, &caller).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &result {
+                identify::record(app, request, error).await;
+            }
             respond(app, request, &wishes, result)
         }
         Err(error) => refusal(app, &Wishes::plain(app), &error),
@@ -61,7 +69,7 @@ fn named(resource_type: &str, id: &str) -> Result<ResourceType, FhirError> {
 }
 
 pub async fn metadata(app: Shared, request: HttpRequest) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
+    serve(&app, &request, async |wishes, _| {
         let statement = capability::statement(&wishes.base);
         let digest = openssl::sha::sha256(statement.as_bytes());
         // The ETag changes with the content, as a version does.
@@ -72,30 +80,31 @@ pub async fn metadata(app: Shared, request: HttpRequest) -> HttpResponse {
 }
 
 pub async fn read_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
-        Ok(Answer::stored(resource_type, &id, read::read(&app, resource_type, &id).await?))
+        Ok(Answer::stored(resource_type, &id, read::read(&app, caller, resource_type, &id).await?))
     })
     .await
 }
 
 pub async fn read_version(app: Shared, request: HttpRequest, path: Path<(String, String, String)>) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let (name, id, version) = path.into_inner();
         let resource_type = named(&name, &id)?;
-        Ok(Answer::stored(resource_type, &id, read::vread(&app, resource_type, &id, &version).await?))
+        Ok(Answer::stored(resource_type, &id, read::vread(&app, caller, resource_type, &id, &version).await?))
     })
     .await
 }
 
 pub async fn search_type(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
-    serve_form(&app, &request, form(&request, &body), async |wishes| {
+    serve_form(&app, &request, form(&request, &body), async |wishes, caller| {
         let name = path.into_inner();
         let types = vec![type_named(&name)?];
         let pairs = search_parameters(&request, &body)?;
         search::search(
             &app,
+            caller,
             search::Request { types, path: name, pairs, handling: wishes.handling, base: wishes.base.clone() },
         )
         .await
@@ -104,12 +113,12 @@ pub async fn search_type(app: Shared, request: HttpRequest, path: Path<String>, 
 }
 
 pub async fn search_system(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    serve_form(&app, &request, form(&request, &body), async |wishes| {
+    serve_form(&app, &request, form(&request, &body), async |wishes, caller| {
         let pairs = search_parameters(&request, &body)?;
         let types = system_types(&pairs)?;
         let request =
             search::Request { types, path: String::new(), pairs, handling: wishes.handling, base: wishes.base.clone() };
-        search::search(&app, request).await
+        search::search(&app, caller, request).await
     })
     .await
 }
@@ -131,36 +140,36 @@ fn search_parameters(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String,
 }
 
 pub async fn history_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
+    serve(&app, &request, async |wishes, caller| {
         let (name, id) = path.into_inner();
         let whose = Whose::Resource(named(&name, &id)?, id);
-        history::history(&app, whose, &negotiate::query(&request), &wishes.base).await
+        history::history(&app, caller, whose, &negotiate::query(&request), &wishes.base).await
     })
     .await
 }
 
 pub async fn history_type(app: Shared, request: HttpRequest, path: Path<String>) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
+    serve(&app, &request, async |wishes, caller| {
         let whose = Whose::Type(type_named(&path.into_inner())?);
-        history::history(&app, whose, &negotiate::query(&request), &wishes.base).await
+        history::history(&app, caller, whose, &negotiate::query(&request), &wishes.base).await
     })
     .await
 }
 
 pub async fn history_system(app: Shared, request: HttpRequest) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
-        history::history(&app, Whose::Everything, &negotiate::query(&request), &wishes.base).await
+    serve(&app, &request, async |wishes, caller| {
+        history::history(&app, caller, Whose::Everything, &negotiate::query(&request), &wishes.base).await
     })
     .await
 }
 
 pub async fn create_resource(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
         let resource = negotiate::resource(&request, &body)?;
         let condition = negotiate::if_none_exist(&request)?;
-        let condition = condition.map(|text| Condition::parse(&app, resource_type, text)).transpose()?;
-        create::create(&app, resource_type, resource, condition).await
+        let condition = condition.map(|text| Condition::parse(&app, caller, resource_type, text)).transpose()?;
+        create::create(&app, caller, resource_type, resource, condition).await
     })
     .await
 }
@@ -171,21 +180,22 @@ pub async fn update_resource(
     path: Path<(String, String)>,
     body: Bytes,
 ) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
         let expected = negotiate::expected(&request)?;
-        update::update(&app, resource_type, &id, negotiate::resource(&request, &body)?, expected).await
+        update::update(&app, caller, resource_type, &id, negotiate::resource(&request, &body)?, expected).await
     })
     .await
 }
 
 pub async fn update_where(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
-        let condition = Condition::parse(&app, resource_type, request.query_string())?;
+        let condition = Condition::parse(&app, caller, resource_type, request.query_string())?;
         let expected = negotiate::expected(&request)?;
-        update::update_where(&app, resource_type, condition, negotiate::resource(&request, &body)?, expected).await
+        update::update_where(&app, caller, resource_type, condition, negotiate::resource(&request, &body)?, expected)
+            .await
     })
     .await
 }
@@ -196,21 +206,21 @@ pub async fn patch_resource(
     path: Path<(String, String)>,
     body: Bytes,
 ) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
         let expected = negotiate::expected(&request)?;
-        patch::patch(&app, resource_type, &id, &patch_document(&request, &body)?, expected).await
+        patch::patch(&app, caller, resource_type, &id, &patch_document(&request, &body)?, expected).await
     })
     .await
 }
 
 pub async fn patch_where(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
-        let condition = Condition::parse(&app, resource_type, request.query_string())?;
+        let condition = Condition::parse(&app, caller, resource_type, request.query_string())?;
         let expected = negotiate::expected(&request)?;
-        patch::patch_where(&app, resource_type, condition, patch_document(&request, &body)?, expected).await
+        patch::patch_where(&app, caller, resource_type, condition, patch_document(&request, &body)?, expected).await
     })
     .await
 }
@@ -229,25 +239,25 @@ fn patch_document(request: &HttpRequest, body: &Bytes) -> Result<Document, FhirE
 }
 
 pub async fn delete_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let (name, id) = path.into_inner();
         let resource_type = named(&name, &id)?;
-        delete::delete(&app, resource_type, &id, negotiate::expected(&request)?).await
+        delete::delete(&app, caller, resource_type, &id, negotiate::expected(&request)?).await
     })
     .await
 }
 
 pub async fn delete_where(app: Shared, request: HttpRequest, path: Path<String>) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
-        let condition = Condition::parse(&app, resource_type, request.query_string())?;
-        delete::delete_where(&app, resource_type, condition, negotiate::expected(&request)?).await
+        let condition = Condition::parse(&app, caller, resource_type, request.query_string())?;
+        delete::delete_where(&app, caller, resource_type, condition, negotiate::expected(&request)?).await
     })
     .await
 }
 
 pub async fn bundle(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |wishes| {
+    serve(&app, &request, async |wishes, caller| {
         let _turn = app.bundle_turn().await?;
         let bundle = match negotiate::media(&request)? {
             Media::Json => parse_json(&body)?,
@@ -257,8 +267,10 @@ pub async fn bundle(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespo
         let kind = bundle.get("type").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         let with_resources = wishes.returns == Some(Return::Representation);
         match (name, kind.as_str()) {
-            ("Bundle", "transaction") => transaction::transaction(&app, bundle, &wishes.base, with_resources).await,
-            ("Bundle", "batch") => batch::batch(&app, bundle, &wishes.base, with_resources).await,
+            ("Bundle", "transaction") => {
+                transaction::transaction(&app, caller, bundle, &wishes.base, with_resources).await
+            }
+            ("Bundle", "batch") => batch::batch(&app, caller, bundle, &wishes.base, with_resources).await,
             ("Bundle", other) => {
                 let sentence = format!(
                     "A Bundle of type '{}' is not processed here; send a batch or a transaction.",

@@ -3,8 +3,10 @@
 mod body;
 mod fhir;
 mod health;
+mod identify;
 mod negotiate;
 mod operations;
 mod respond;
 pub mod routes;
 pub mod server;
+mod smart;

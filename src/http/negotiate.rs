@@ -104,7 +104,7 @@ impl Wishes {
 }
 
 /// The base as the client reached it: the setting, or what its Host header says. Only loopback names come this far.
-fn base(app: &App, request: &HttpRequest) -> String {
+pub(super) fn base(app: &App, request: &HttpRequest) -> String {
     if app.settings.server.base_url.is_some() {
         return app.base().to_owned();
     }

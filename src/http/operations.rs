@@ -34,21 +34,23 @@ async fn aside(
 
 pub async fn value_set_expand(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
     let work = |app: &App, sent| expand::expand(&app.terminology, app.now(), sent);
-    serve(&app, &request, async |_| aside(&app, sent(&request, &body)?, work).await).await
+    serve(&app, &request, async |_, _| aside(&app, sent(&request, &body)?, work).await).await
 }
 
 pub async fn value_set_validate_code(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
     let work = |app: &App, sent| validate_code::validate_code(&app.terminology, sent);
-    serve(&app, &request, async |_| aside(&app, sent(&request, &body)?, work).await).await
+    serve(&app, &request, async |_, _| aside(&app, sent(&request, &body)?, work).await).await
 }
 
 pub async fn code_system_lookup(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| lookup::lookup(&app.terminology, sent(&request, &body)?)).await
+    serve(&app, &request, async |_, _| lookup::lookup(&app.terminology, sent(&request, &body)?)).await
 }
 
 pub async fn validate_type(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
-    serve(&app, &request, async |_| validate::validate(&app, &path.into_inner(), None, sent(&request, &body)?).await)
-        .await
+    serve(&app, &request, async |_, caller| {
+        validate::validate(&app, caller, &path.into_inner(), None, sent(&request, &body)?).await
+    })
+    .await
 }
 
 pub async fn validate_instance(
@@ -57,9 +59,9 @@ pub async fn validate_instance(
     path: Path<(String, String)>,
     body: Bytes,
 ) -> HttpResponse {
-    serve(&app, &request, async |_| {
+    serve(&app, &request, async |_, caller| {
         let (name, id) = path.into_inner();
-        validate::validate(&app, &name, Some(&id), sent(&request, &body)?).await
+        validate::validate(&app, caller, &name, Some(&id), sent(&request, &body)?).await
     })
     .await
 }

@@ -102,6 +102,16 @@ fn rendered(format: Format, pretty: bool, body: Vec<u8>) -> Result<Vec<u8>, Fhir
     Ok(body)
 }
 
+/// How to get in (RFC 6750, 3): by a token, by another one, or by one that allows more.
+fn challenge(error: &FhirError) -> Option<&'static str> {
+    match (error.kind, error.issues.first()?.code) {
+        (Kind::Unauthenticated, IssueCode::Security) => Some("Bearer realm=\"Plumbline\", error=\"invalid_token\""),
+        (Kind::Unauthenticated, _) => Some("Bearer realm=\"Plumbline\""),
+        (Kind::Forbidden, IssueCode::Forbidden) => Some("Bearer realm=\"Plumbline\", error=\"insufficient_scope\""),
+        _ => None,
+    }
+}
+
 /// A refusal: its status, and an OperationOutcome with every issue.
 pub fn refusal(app: &App, wishes: &Wishes, error: &FhirError) -> HttpResponse {
     let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -113,6 +123,9 @@ pub fn refusal(app: &App, wishes: &Wishes, error: &FhirError) -> HttpResponse {
     let mut response = HttpResponse::build(status);
     if let Some(version) = error.version {
         response.insert_header((header::ETAG, etag(version)));
+    }
+    if let Some(challenge) = challenge(error) {
+        response.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
     if error.kind == Kind::Unavailable {
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));

@@ -1,8 +1,9 @@
 //! All routes on one page.
 
-use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource, scope, to};
+use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, post, put, resource, scope, to};
 
-use super::{fhir, health, operations};
+use super::smart::consent;
+use super::{fhir, health, operations, smart};
 
 /// The methods that a URL takes, as the `Allow` header of a 405 names them.
 pub(super) struct Allowed(pub &'static str);
@@ -17,6 +18,16 @@ pub fn routes(config: &mut ServiceConfig) {
     };
     config.service(
         scope("/fhir")
+            .service(
+                url("/.well-known/smart-configuration", "GET, HEAD")
+                    .route(get().to(smart::smart_configuration))
+                    .route(head().to(smart::smart_configuration)),
+            )
+            .service(
+                url("/.well-known/openid-configuration", "GET, HEAD")
+                    .route(get().to(smart::openid_configuration))
+                    .route(head().to(smart::openid_configuration)),
+            )
             .service(url("/metadata", "GET, HEAD").route(get().to(fhir::metadata)).route(head().to(fhir::metadata)))
             .service(
                 url("/_history", "GET, HEAD")
@@ -93,6 +104,30 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(head().to(fhir::search_system))
                     .route(post().to(fhir::bundle)),
             )
+            .default_service(to(fhir::not_found)),
+    );
+    let auth = |path: &str, allowed: &'static str| {
+        resource(path.to_owned())
+            .app_data(Allowed(allowed))
+            .app_data(PayloadConfig::new(smart::BODY_BYTES_MAX))
+            .default_service(to(smart::not_allowed))
+    };
+    config.service(
+        scope("/auth")
+            .service(auth("/jwks", "GET, HEAD").route(get().to(smart::jwks)).route(head().to(smart::jwks)))
+            .service(auth("/token", "POST").route(post().to(smart::token)))
+            .service(auth("/introspect", "POST").route(post().to(smart::introspect)))
+            .service(auth("/revoke", "POST").route(post().to(smart::revoke)))
+            .service(auth("/launch", "POST").route(post().to(smart::launch)))
+            .service(auth("/register", "POST").route(post().to(smart::register)))
+            .service(
+                auth("/authorize", "GET, POST")
+                    .route(get().to(consent::authorize))
+                    .route(post().to(consent::authorize)),
+            )
+            .service(auth("/login", "POST").route(post().to(consent::log_in)))
+            .service(auth("/consent", "POST").route(post().to(consent::decide)))
+            .service(auth("/logout", "POST").route(post().to(consent::log_out)))
             .default_service(to(fhir::not_found)),
     );
     config.default_service(to(fhir::not_found));

@@ -14,6 +14,7 @@ use actix_web::{Error, HttpServer};
 
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
+use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::excerpt;
 
 use super::body::{self, Refused};
@@ -112,7 +113,7 @@ fn foreign(app: &App, request: &ServiceRequest) -> Option<FhirError> {
     is_foreign.then(|| {
         let sentence =
             "This server does not answer under that name; use the address it printed at start, or set server.base_url.";
-        FhirError::new(Kind::Forbidden, sentence)
+        FhirError::new(Kind::Forbidden, sentence).code(IssueCode::Security)
     })
 }
 

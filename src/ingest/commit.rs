@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::config::References;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
@@ -71,7 +72,8 @@ pub(super) async fn store(app: &Arc<App>, puts: &Arc<[Put]>, mark: Mark) -> Resu
 /// mark comes after all of them: what a crash in between stored is found unchanged by the next run.
 async fn store_in_parts(app: &Arc<App>, puts: &[Put], writers: usize) -> Result<Vec<Stored>, FhirError> {
     let parts: Vec<&[Put]> = puts.chunks(puts.len().div_ceil(writers).max(1)).collect();
-    let writes = parts.iter().map(|part| write::write(app, part.to_vec()));
+    let operator = &Caller::operator();
+    let writes = parts.iter().map(|part| write::write(app, operator, part.to_vec()));
     let mut stored = Vec::with_capacity(puts.len());
     for (part, written) in parts.iter().zip(join_all(writes).await) {
         match written {
@@ -96,11 +98,11 @@ async fn put_together(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<St
         References::Enforce => dangling(conn, puts).await?,
     };
     let written = if dangling.iter().all(Option::is_none) {
-        write::put_all(app, conn, puts).await?
+        write::put_all(app, &Caller::operator(), conn, puts).await?
     } else {
         let sound = puts.iter().zip(&dangling).filter(|(_, dangling)| dangling.is_none());
         let sound: Vec<Put> = sound.map(|(put, _)| put.clone()).collect();
-        write::put_all(app, conn, &sound).await?
+        write::put_all(app, &Caller::operator(), conn, &sound).await?
     };
     let mut written = written.into_iter();
     let stored = dangling.into_iter().map(|dangling| match dangling {
@@ -120,7 +122,8 @@ async fn put_alone(app: &Arc<App>, puts: &[Put]) -> Result<Vec<Stored>, FhirErro
     while !rest.is_empty() {
         let (stretch, later) = rest.split_at(write::distinct(rest));
         rest = later;
-        let attempts = stretch.iter().map(|put| write::write_one(app, put.clone()));
+        let operator = &Caller::operator();
+        let attempts = stretch.iter().map(|put| write::write_one(app, operator, put.clone()));
         let mut attempts = stream::iter(attempts).buffered(ALONE_AT_ONCE);
         while let Some(attempt) = attempts.next().await {
             stored.push(match attempt {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::FhirError;
 use crate::fhir::outcome::operation_outcome;
 use crate::fhir::resource::{self, excerpt};
@@ -120,7 +122,7 @@ fn put(app: &App, place: Place, body: Value) -> Item {
         Err(error) => return Item::Rejected(Reject { place, resource: Some(name), error }),
     };
     let target = Target { resource_type, id };
-    match write::prepare(app, resource_type, body) {
+    match write::prepare(app, &Caller::operator(), Access::UPDATE, resource_type, body) {
         Ok(prepared) => Item::Put(place, Put { target, resource: Some(prepared), expected: None, is_create: false }),
         Err(error) => Item::Rejected(Reject::of_put(place, &target, error)),
     }

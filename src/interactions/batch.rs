@@ -8,12 +8,14 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
 use crate::search::parse::Handling;
 use crate::search::value::Target;
 
 use super::answer::Answer;
+use super::audit;
 use super::bundle::{self, Call, Entry, Get, What};
 use super::history::Whose;
 use super::{capability, create, delete, history, patch, read, search, update};
@@ -28,18 +30,28 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 ///
 /// # Errors
 /// 400 when the Bundle itself cannot be read.
-pub async fn batch(app: &Arc<App>, mut bundle: Value, base: &str, with_resources: bool) -> Result<Answer, FhirError> {
+pub async fn batch(
+    app: &Arc<App>,
+    caller: &Caller,
+    mut bundle: Value,
+    base: &str,
+    with_resources: bool,
+) -> Result<Answer, FhirError> {
     let until = Instant::now() + TIME_MAX;
     let mut room = ANSWER_BYTES_MAX;
     let mut answers: Vec<Vec<u8>> = Vec::new();
-    for stretch in stretches(bundle::entries(app, &mut bundle)?) {
+    for stretch in stretches(bundle::entries(app, caller, &mut bundle)?) {
         let mut under_way = futures_util::stream::iter(stretch)
             .map(async |(n, entry)| match entry {
                 Ok(Entry { call, .. }) => {
                     // Others who are served by this thread get their turn between two entries.
                     tokio::task::yield_now().await;
                     let is_get = matches!(&call, Call::Get(get) if !get.is_head);
-                    let answer = run_until(app, call, base, until).await;
+                    let (method, path) = call.line();
+                    let answer = run_until(app, caller, call, base, until).await;
+                    if let Err(error) = &answer {
+                        audit::record_refusal(app, caller, method, &path, error).await;
+                    }
                     (n, is_get, answer.map(|it| bundle::response_entry(base, &it, is_get || with_resources)))
                 }
                 Err(error) => (n, false, Err(error)),
@@ -99,50 +111,58 @@ fn resource_named(call: &Call) -> Option<Target> {
     Some(Target { resource_type: *resource_type, id: id.clone() })
 }
 
-async fn run_until(app: &Arc<App>, call: Call, base: &str, until: Instant) -> Result<Answer, FhirError> {
+async fn run_until(
+    app: &Arc<App>,
+    caller: &Caller,
+    call: Call,
+    base: &str,
+    until: Instant,
+) -> Result<Answer, FhirError> {
     if Instant::now() >= until {
         let sentence =
             format!("The batch took longer than {} seconds before it came to this entry.", TIME_MAX.as_secs());
         return Err(FhirError::new(Kind::Unavailable, sentence).code(IssueCode::Timeout));
     }
-    run(app, call, base).await
+    run(app, caller, call, base).await
 }
 
-async fn run(app: &Arc<App>, call: Call, base: &str) -> Result<Answer, FhirError> {
+async fn run(app: &Arc<App>, caller: &Caller, call: Call, base: &str) -> Result<Answer, FhirError> {
     match call {
         Call::Create { resource_type, body, condition } => {
-            create::create(app, resource_type, Arc::unwrap_or_clone(body), condition).await
+            create::create(app, caller, resource_type, Arc::unwrap_or_clone(body), condition).await
         }
         Call::Update { resource_type, id, body, expected } => {
-            update::update(app, resource_type, &id, Arc::unwrap_or_clone(body), expected).await
+            update::update(app, caller, resource_type, &id, Arc::unwrap_or_clone(body), expected).await
         }
         Call::UpdateWhere { resource_type, condition, body, expected } => {
-            update::update_where(app, resource_type, condition, Arc::unwrap_or_clone(body), expected).await
+            update::update_where(app, caller, resource_type, condition, Arc::unwrap_or_clone(body), expected).await
         }
         Call::Patch { resource_type, id, document, expected } => {
-            patch::patch(app, resource_type, &id, &document, expected).await
+            patch::patch(app, caller, resource_type, &id, &document, expected).await
         }
         Call::PatchWhere { resource_type, condition, document, expected } => {
-            patch::patch_where(app, resource_type, condition, document, expected).await
+            patch::patch_where(app, caller, resource_type, condition, document, expected).await
         }
-        Call::Delete { resource_type, id, expected } => delete::delete(app, resource_type, &id, expected).await,
+        Call::Delete { resource_type, id, expected } => delete::delete(app, caller, resource_type, &id, expected).await,
         Call::DeleteWhere { resource_type, condition, expected } => {
-            delete::delete_where(app, resource_type, condition, expected).await
+            delete::delete_where(app, caller, resource_type, condition, expected).await
         }
-        Call::Get(get) => run_get(app, get, base).await,
+        Call::Get(get) => run_get(app, caller, get, base).await,
     }
 }
 
-async fn run_get(app: &Arc<App>, get: Get, base: &str) -> Result<Answer, FhirError> {
+async fn run_get(app: &Arc<App>, caller: &Caller, get: Get, base: &str) -> Result<Answer, FhirError> {
     let answer = match get.what {
-        What::Read(resource_type, id) => Answer::stored(resource_type, &id, read::read(app, resource_type, &id).await?),
-        What::Version(resource_type, id, version) => {
-            Answer::stored(resource_type, &id, read::vread(app, resource_type, &id, &version).await?)
+        What::Read(resource_type, id) => {
+            Answer::stored(resource_type, &id, read::read(app, caller, resource_type, &id).await?)
         }
-        What::History(whose, pairs) => history::history(app, whose, &pairs, base).await?,
+        What::Version(resource_type, id, version) => {
+            Answer::stored(resource_type, &id, read::vread(app, caller, resource_type, &id, &version).await?)
+        }
+        What::History(whose, pairs) => history::history(app, caller, whose, &pairs, base).await?,
         What::Search(types, path, pairs) => {
             let request = search::Request { types, path, pairs, handling: Handling::Default, base: base.to_owned() };
-            search::search(app, request).await?
+            search::search(app, caller, request).await?
         }
         What::Capability => Answer::new(200, capability::statement(base)),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode, operation_outcome};
 use crate::fhir::resource::{self, excerpt};
@@ -36,6 +37,32 @@ pub enum Call {
     Get(Get),
 }
 
+impl Call {
+    /// Method and path, as a request line would have them; without conditions and other search terms.
+    pub fn line(&self) -> (&'static str, String) {
+        let one = |resource_type: &ResourceType, id: &str| format!("{resource_type}/{id}");
+        match self {
+            Self::Create { resource_type, .. } => ("POST", resource_type.to_string()),
+            Self::Update { resource_type, id, .. } => ("PUT", one(resource_type, id)),
+            Self::UpdateWhere { resource_type, .. } => ("PUT", resource_type.to_string()),
+            Self::Patch { resource_type, id, .. } => ("PATCH", one(resource_type, id)),
+            Self::PatchWhere { resource_type, .. } => ("PATCH", resource_type.to_string()),
+            Self::Delete { resource_type, id, .. } => ("DELETE", one(resource_type, id)),
+            Self::DeleteWhere { resource_type, .. } => ("DELETE", resource_type.to_string()),
+            Self::Get(get) => (
+                "GET",
+                match &get.what {
+                    What::Read(resource_type, id) => one(resource_type, id),
+                    What::Version(resource_type, id, version) => format!("{resource_type}/{id}/_history/{version}"),
+                    What::History(whose, _) => whose.path(),
+                    What::Search(_, path, _) => path.clone(),
+                    What::Capability => "metadata".to_owned(),
+                },
+            ),
+        }
+    }
+}
+
 /// A reading interaction. HEAD is a GET whose body is not sent.
 #[derive(Clone, Debug)]
 pub struct Get {
@@ -57,7 +84,7 @@ pub enum What {
 ///
 /// # Errors
 /// 400 when the Bundle has too many entries or `entry` is no list.
-pub fn entries(app: &App, bundle: &mut Value) -> Result<Vec<Result<Entry, FhirError>>, FhirError> {
+pub fn entries(app: &App, caller: &Caller, bundle: &mut Value) -> Result<Vec<Result<Entry, FhirError>>, FhirError> {
     let entries = match bundle.get_mut("entry").map(Value::take) {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -71,7 +98,7 @@ pub fn entries(app: &App, bundle: &mut Value) -> Result<Vec<Result<Entry, FhirEr
     Ok(entries
         .into_iter()
         .enumerate()
-        .map(|(n, entry)| read_entry(app, entry).map_err(|error| within(error, n)))
+        .map(|(n, entry)| read_entry(app, caller, entry).map_err(|error| within(error, n)))
         .collect())
 }
 
@@ -109,7 +136,7 @@ fn bad(sentence: impl Into<String>, at: &str) -> FhirError {
     FhirError::with_issue(Kind::Malformed, Issue::error(IssueCode::Invalid, sentence).at(at))
 }
 
-fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
+fn read_entry(app: &App, caller: &Caller, mut entry: Value) -> Result<Entry, FhirError> {
     let full_url = entry.get("fullUrl").and_then(Value::as_str).map(str::to_owned);
     let body = entry.get_mut("resource").map(Value::take);
     let request =
@@ -136,11 +163,12 @@ fn read_entry(app: &App, mut entry: Value) -> Result<Entry, FhirError> {
         }
         "POST" => {
             let resource_type = type_named(path)?;
-            let condition = text("ifNoneExist").map(|query| Condition::parse(app, resource_type, query)).transpose()?;
+            let condition =
+                text("ifNoneExist").map(|query| Condition::parse(app, caller, resource_type, query)).transpose()?;
             Call::Create { resource_type, body: Arc::new(resource()?), condition }
         }
         "PUT" | "PATCH" | "DELETE" => {
-            let (resource_type, place) = place(app, path, query)?;
+            let (resource_type, place) = place(app, caller, path, query)?;
             match (method, place) {
                 ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: Arc::new(resource()?), expected },
                 ("PUT", Place::Where(condition)) => {
@@ -172,10 +200,10 @@ enum Place {
     Where(Condition),
 }
 
-fn place(app: &App, path: &str, query: Option<&str>) -> Result<(ResourceType, Place), FhirError> {
+fn place(app: &App, caller: &Caller, path: &str, query: Option<&str>) -> Result<(ResourceType, Place), FhirError> {
     if let (Some(query), false) = (query, path.contains('/')) {
         let resource_type = type_named(path)?;
-        return Ok((resource_type, Place::Where(Condition::parse(app, resource_type, query)?)));
+        return Ok((resource_type, Place::Where(Condition::parse(app, caller, resource_type, query)?)));
     }
     match path.split_once('/') {
         Some((name, id)) if is_id(id) => Ok((type_named(name)?, Place::Id(id.to_owned()))),

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::urls;
 use crate::fhir::types::ResourceType;
 use crate::search::include::references;
 use crate::search::param::registry;
@@ -34,7 +35,7 @@ pub fn statement(base: &str) -> String {
         "implementationGuide": [format!("{PLAN_NET}/ImplementationGuide/hl7.fhir.us.davinci-pdex-plan-net|1.2.0")],
         "rest": [{
             "mode": "server",
-            "security": {"description": "Until authorization is built in, the server answers only on its own machine (loopback)."},
+            "security": security(base),
             "resource": ResourceType::ALL.iter().map(|resource_type| resource(*resource_type)).chain(terminology()).collect::<Vec<_>>(),
             "interaction": codes(&["transaction", "batch", "search-system", "history-system"]),
             "searchParam": registry()
@@ -45,6 +46,28 @@ pub fn statement(base: &str) -> String {
         }],
     })
     .to_string()
+}
+
+/// The security part of the CapabilityStatement. The `oauth-uris` are deprecated in SMART 2.2, but older clients look there.
+fn security(base: &str) -> Value {
+    let root = urls::root(base);
+    let uris = [
+        ("authorize", format!("{root}/auth/authorize")),
+        ("token", urls::token(base)),
+        ("introspect", format!("{root}/auth/introspect")),
+        ("revoke", format!("{root}/auth/revoke")),
+    ];
+    json!({
+        "extension": [{
+            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+            "extension": uris.map(|(url, value)| json!({"url": url, "valueUri": value})),
+        }],
+        "cors": true,
+        "service": [{"coding": [{
+            "system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}],
+            "text": "OAuth2 using SMART-on-FHIR profile (see http://docs.smarthealthit.org)"}],
+        "description": format!("The directory is open to read, unless its operator closed it; to change it takes a token. See {base}/.well-known/smart-configuration."),
+    })
 }
 
 fn codes(interactions: &[&str]) -> Value {

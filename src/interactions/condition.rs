@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::excerpt;
@@ -12,7 +13,7 @@ use crate::search::query::TypeQuery;
 use crate::store::conn::Conn;
 use crate::store::{page, shared};
 
-use super::link;
+use super::{access, link};
 
 /// A search that selects resources of one type.
 #[derive(Clone, Debug)]
@@ -35,14 +36,16 @@ impl Condition {
     /// value, such as a form that was not filled in, more than is meant.
     ///
     /// # Errors
-    /// 400 when a parameter cannot be used, however lenient the client is, or when there is none.
-    pub fn parse(app: &App, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
+    /// 400 when a parameter cannot be used, however lenient the client is, or when there is none; 401 and 403 when it leads
+    /// through resources that the caller may not search.
+    pub fn parse(app: &App, caller: &Caller, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
         let mut pairs: Vec<(String, String)> =
             form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
         pairs.retain(|(name, _)| !link::is_shape(name));
         let mut query = parse::parse(&[resource_type], &pairs, app.search_context(Handling::Strict))?;
         match query.types.pop() {
             Some(part) if !pairs.is_empty() && part.filters.len() == pairs.len() => {
+                access::check_filters(app, caller, &part.filters)?;
                 Ok(Self { part, text: text.to_owned() })
             }
             _ => Err(FhirError::new(

@@ -6,6 +6,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::FhirError;
 use crate::fhir::types::ResourceType;
 use crate::search::value::Target;
@@ -13,7 +15,7 @@ use crate::store::conn::Conn;
 
 use super::answer::Answer;
 use super::condition::{Condition, Matched};
-use super::read::read_in;
+use super::read::{find, read_in};
 use super::write::{self, Put};
 
 /// An id that nobody has. Ids made one after the other sort so, which keeps the index of names dense.
@@ -28,28 +30,43 @@ pub fn new_id() -> String {
 /// 412 when several resources meet the condition; the refusals of [`write::prepare`] and [`write::put_all`].
 pub async fn create(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     body: Value,
     condition: Option<Condition>,
 ) -> Result<Answer, FhirError> {
-    let prepared = write::prepare(app, resource_type, body)?;
+    let prepared = write::prepare(app, caller, Access::CREATE, resource_type, body)?;
     let target = Target { resource_type, id: new_id() };
     let put = Put { target, resource: Some(prepared), expected: None, is_create: true };
     let Some(condition) = condition else {
-        return Ok(Answer::written(write::write_one(app, put).await?));
+        return Ok(Answer::written(write::write_one(app, caller, put).await?));
     };
-    let door = Arc::clone(app);
+    let (door, caller) = (Arc::clone(app), caller.clone());
     app.store
         .write(async move |conn: &mut Conn| match condition.matched(conn).await? {
             Matched::Many => Err(condition.ambiguous()),
-            Matched::One(id) => {
-                let stored = read_in(conn, resource_type, &id).await?;
-                Ok(Answer::stored(resource_type, &id, stored))
-            }
+            Matched::One(id) => found(&door, &caller, conn, resource_type, &id).await,
             Matched::None => {
-                let written = write::put_all(&door, conn, std::slice::from_ref(&put)).await?;
+                let written = write::put_all(&door, &caller, conn, std::slice::from_ref(&put)).await?;
                 written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
             }
         })
         .await
+}
+
+/// The answer to a conditional create whose resource is there already. Its content is for those who may read it.
+pub(super) async fn found(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    resource_type: ResourceType,
+    id: &str,
+) -> Result<Answer, FhirError> {
+    match read_in(app, caller, conn, resource_type, id).await {
+        Ok(stored) => Ok(Answer::stored(resource_type, id, stored)),
+        Err(_not_for_this_caller) => {
+            let stored = find(conn, resource_type, id).await?;
+            Ok(Answer { body: None, ..Answer::stored(resource_type, id, stored) })
+        }
+    }
 }

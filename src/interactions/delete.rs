@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
 use crate::fhir::types::ResourceType;
 use crate::search::value::Target;
 use crate::store::conn::Conn;
 
+use super::access;
 use super::answer::Answer;
 use super::condition::Condition;
 use super::expected::Expected;
@@ -20,12 +23,14 @@ use super::write::{self, Outcome, Put};
 /// 412 when something else is stored than the client expects; 409 when it is referred to and `store.references` is `enforce`.
 pub async fn delete(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     id: &str,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
+    access::require(app, caller, Access::DELETE, resource_type)?;
     let target = Target { resource_type, id: id.to_owned() };
-    let written = write::write_one(app, deletion(target, expected)).await?;
+    let written = write::write_one(app, caller, deletion(target, expected)).await?;
     let version = (written.outcome == Outcome::Deleted).then_some(written.version);
     Ok(Answer { version, ..Answer::empty(204) })
 }
@@ -36,15 +41,17 @@ pub async fn delete(
 /// 412 when more meet it than one request may delete; the refusals of [`delete`].
 pub async fn delete_where(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     condition: Condition,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
-    let door = Arc::clone(app);
+    access::require(app, caller, Access::DELETE, resource_type)?;
+    let (door, caller) = (Arc::clone(app), caller.clone());
     app.store
         .write(async move |conn: &mut Conn| {
             let puts = deletions(&door, conn, resource_type, &condition, expected).await?;
-            write::put_all(&door, conn, &puts).await
+            write::put_all(&door, &caller, conn, &puts).await
         })
         .await?;
     Ok(Answer::empty(204))

@@ -6,20 +6,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::excerpt;
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::date::DateRange;
+use crate::search::value::Target;
 use crate::store::View;
 use crate::store::change::Kind as ChangeKind;
 use crate::store::conn::Conn;
 use crate::store::history::{self, Of, Stretch, Version};
 use crate::store::resources;
 
+use super::access::{self, Sight};
 use super::answer::{Answer, etag, version_path};
 use super::link::{self, Pages};
-use super::read::not_found;
+use super::read::{not_found, was_seen};
 use super::write::stored;
 
 /// Whose history is asked for.
@@ -32,7 +36,7 @@ pub enum Whose {
 
 impl Whose {
     /// The path below the base.
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         match self {
             Self::Everything => "_history".into(),
             Self::Type(resource_type) => format!("{resource_type}/_history"),
@@ -58,9 +62,11 @@ struct Asked {
 /// Answers with a history Bundle, newest first.
 ///
 /// # Errors
-/// 400 for a parameter that cannot be used, 404 for a resource that never was here.
+/// 400 for a parameter that cannot be used, 401 and 403 for what the caller may not see, 404 for a resource that never was
+/// here.
 pub async fn history(
     app: &Arc<App>,
+    caller: &Caller,
     whose: Whose,
     pairs: &[(String, String)],
     base: &str,
@@ -83,16 +89,16 @@ pub async fn history(
             )
         }
     };
-    let limit = i64::try_from(asked.count).unwrap_or(i64::MAX - 1) + 1;
     let view = if matches!(whose, Whose::Resource(..)) { View::Snapshot } else { View::Current };
-    let stretch = Stretch { since: asked.since, during: asked.during, before, limit };
-    let found = app.store.search(view, async move |conn: &mut Conn| versions(conn, &whose, stretch).await).await;
-    let (mut versions, total) = found?;
-    let has_more = versions.len() > asked.count;
-    versions.truncate(asked.count);
+    let stretch = Stretch { since: asked.since, during: asked.during, before, limit: 0 };
+    let (worker, seen) = (Arc::clone(app), Arc::new(Seen::new(app, caller, &whose)?));
+    let count = asked.count;
+    let found =
+        app.store.search(view, async move |conn: &mut Conn| page(&worker, conn, &whose, &seen, stretch, count).await);
+    let Page { versions, next, total } = found.await?;
     let mut links = vec![json!({"relation": "self", "url": pages.url(asked.cursor.as_deref())})];
-    if has_more && let Some(last) = versions.last() {
-        let sealed = app.signature.seal(&Before { seq: last.seq }, &context);
+    if let Some(seq) = next {
+        let sealed = app.signature.seal(&Before { seq }, &context);
         links.push(json!({"relation": "next", "url": pages.url(sealed.as_deref())}));
     }
     let mut bundle = Map::new();
@@ -112,17 +118,115 @@ pub async fn history(
     Ok(Answer::new(200, Value::Object(bundle).to_string()))
 }
 
-async fn versions(conn: &mut Conn, whose: &Whose, stretch: Stretch) -> Result<(Vec<Version>, Option<i64>), FhirError> {
-    match whose {
-        Whose::Everything => Ok((history::list(conn, Of::Everything(ResourceType::ALL), stretch).await?, None)),
-        Whose::Type(resource_type) => Ok((history::list(conn, Of::Type(*resource_type), stretch).await?, None)),
+/// What the caller may see of each type whose history is asked for.
+struct Seen(Vec<(ResourceType, Sight)>);
+
+impl Seen {
+    /// # Errors
+    /// 401 and 403 when that is nothing.
+    fn new(app: &App, caller: &Caller, whose: &Whose) -> Result<Self, FhirError> {
+        let all = match whose {
+            Whose::Resource(it, _) => vec![(*it, access::require(app, caller, Access::READ, *it)?)],
+            Whose::Type(it) => vec![(*it, access::require(app, caller, Access::SEARCH, *it)?)],
+            Whose::Everything => {
+                let all = ResourceType::ALL.iter();
+                let all = all.map(|it| (*it, access::sight(app, caller, Access::SEARCH, *it)));
+                all.filter(|(_, sight)| !matches!(sight, Sight::Nothing)).collect()
+            }
+        };
+        match all.is_empty() {
+            true => Err(access::denied(caller, Access::SEARCH, ResourceType::Practitioner)),
+            false => Ok(Self(all)),
+        }
+    }
+
+    fn types(&self) -> Vec<ResourceType> {
+        self.0.iter().map(|(resource_type, _)| *resource_type).collect()
+    }
+
+    fn is_everything(&self) -> bool {
+        self.0.iter().all(|(_, sight)| matches!(sight, Sight::Everything))
+    }
+
+    /// Whether the caller may see a version. A deletion is seen by those who saw what was deleted.
+    async fn reaches(&self, app: &App, conn: &mut Conn, version: &Version) -> Result<bool, FhirError> {
+        let Version { resource_type, id, .. } = version;
+        let Some((_, sight)) = self.0.iter().find(|(it, _)| it == resource_type) else { return Ok(false) };
+        match &version.body {
+            Some(body) => {
+                let target = Target { resource_type: *resource_type, id: id.clone() };
+                Ok(sight.reaches(app, &target, version.at, &stored(body)?))
+            }
+            None => was_seen(app, conn, sight, *resource_type, id, Some(version.version)).await,
+        }
+    }
+}
+
+struct Page {
+    versions: Vec<Version>,
+    /// Where the next page begins, if there may be one.
+    next: Option<i64>,
+    /// Of the history of one resource.
+    total: Option<i64>,
+}
+
+/// Versions that one page looks at, when the caller may not see all of them.
+const LOOKED_AT_MAX: usize = 20_000;
+
+async fn page(
+    app: &App,
+    conn: &mut Conn,
+    whose: &Whose,
+    seen: &Seen,
+    mut stretch: Stretch,
+    count: usize,
+) -> Result<Page, FhirError> {
+    let types = seen.types();
+    let mut total = None;
+    let of = match whose {
+        Whose::Everything => Of::Everything(&types),
+        Whose::Type(resource_type) => Of::Type(*resource_type),
         Whose::Resource(resource_type, id) => match resources::get(conn, *resource_type, id).await? {
             Some(current) if current.version > 0 => {
-                let total = history::count(conn, current.rid).await?;
-                Ok((history::list(conn, Of::Resource(current.rid), stretch).await?, Some(total)))
+                total = Some(history::count(conn, current.rid).await?);
+                Of::Resource(current.rid)
             }
-            _ => Err(not_found(*resource_type, id)),
+            _ => return Err(not_found(*resource_type, id)),
         },
+    };
+    // One more than the page holds tells whether there is another page.
+    stretch.limit = i64::try_from(count).unwrap_or(i64::MAX - 1) + 1;
+    if seen.is_everything() {
+        let mut versions = history::list(conn, of, stretch).await?;
+        let has_more = versions.len() > count;
+        versions.truncate(count);
+        let next = versions.last().filter(|_| has_more).map(|last| last.seq);
+        return Ok(Page { versions, next, total });
+    }
+    let (mut versions, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let some = history::list(conn, of, stretch).await?;
+        let is_all = i64::try_from(some.len()).unwrap_or(i64::MAX) < stretch.limit;
+        looked_at += some.len();
+        for version in some {
+            if versions.len() == count || looked_at > LOOKED_AT_MAX {
+                return Ok(Page { next: stretch.before, versions, total: None });
+            }
+            stretch.before = Some(version.seq);
+            if seen.reaches(app, conn, &version).await? {
+                versions.push(version);
+            }
+        }
+        if is_all {
+            return match whose {
+                Whose::Resource(resource_type, id)
+                    if versions.is_empty() && stretch.since.is_none() && stretch.during.is_none() =>
+                {
+                    Err(not_found(*resource_type, id))
+                }
+                _ => Ok(Page { versions, next: None, total: None }),
+            };
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! One file for each FHIR interaction (R4 http.html). Every write of the product passes [`mod@write`].
 
+pub mod access;
 pub mod answer;
+pub mod audit;
 pub mod batch;
 pub mod bundle;
 pub mod capability;

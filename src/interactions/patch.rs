@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::definitions::definitions;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
@@ -13,11 +15,12 @@ use crate::fhir::types::ResourceType;
 use crate::search::value::Target;
 use crate::store::conn::Conn;
 
+use super::access::{self, Gate, Sight};
 use super::answer::Answer;
 use super::condition::{Condition, Matched};
 use super::expected::Expected;
-use super::read::{Stored, read, read_in};
-use super::write::{self, Put, stored};
+use super::read::{Stored, find};
+use super::write::{self, Put, Written, stored};
 
 /// Attempts at a patch whose resource others change at the same time.
 const ATTEMPTS_MAX: usize = 5;
@@ -37,19 +40,21 @@ pub enum Document {
 /// that does not fit the resource, or whose result is not a sound resource.
 pub async fn patch(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     id: &str,
     document: &Document,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
+    access::require(app, caller, Access::UPDATE, resource_type)?;
     let is_any = matches!(expected, None | Some(Expected::Anything));
     for attempt in 1.. {
-        let current = read(app, resource_type, id).await?;
-        let put = patched(app, resource_type, id, document, &current, expected)?;
-        match write::write_one(app, put).await {
+        let current = app.store.read(async |conn: &mut Conn| find(conn, resource_type, id).await).await?;
+        let put = patched(app, caller, resource_type, id, document, &current, expected)?;
+        match write::write_one(app, caller, put).await {
             // Somebody was faster. The client did not ask for a certain version: patch the new one.
             Err(error) if error.kind == Kind::PreconditionFailed && is_any && attempt < ATTEMPTS_MAX => {}
-            result => return Ok(Answer::written(result?)),
+            result => return Ok(seen(app, caller, result?)),
         }
     }
     Err(write::nothing_written())
@@ -61,33 +66,50 @@ pub async fn patch(
 /// 404 when none does, 412 when several do; the refusals of [`patch`].
 pub async fn patch_where(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     condition: Condition,
     document: Document,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
-    let door = Arc::clone(app);
+    access::require(app, caller, Access::UPDATE, resource_type)?;
+    let (door, caller) = (Arc::clone(app), caller.clone());
     app.store
         .write(async move |conn: &mut Conn| {
             let id = matching(&condition, condition.matched(conn).await?)?;
-            let put = patch_in(&door, conn, resource_type, &id, &document, expected).await?;
-            let written = write::put_all(&door, conn, &[put]).await?;
-            written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
+            let put = patch_in(&door, &caller, conn, resource_type, &id, &document, expected).await?;
+            let written = write::put_all(&door, &caller, conn, &[put]).await?;
+            written.into_iter().next().map(|written| seen(&door, &caller, written)).ok_or_else(write::nothing_written)
         })
         .await
+}
+
+/// The answer to a patch. The content is more than the client sent, so it is for those who may read it.
+pub(super) fn seen(app: &App, caller: &Caller, written: Written) -> Answer {
+    let is_seen = match access::sight(app, caller, Access::READ, written.target.resource_type) {
+        Sight::Everything => true,
+        sight => written
+            .body
+            .as_deref()
+            .and_then(|body| stored(body).ok())
+            .is_some_and(|body| sight.reaches(app, &written.target, written.last_updated, &body)),
+    };
+    let answer = Answer::written(written);
+    if is_seen { answer } else { Answer { body: None, ..answer } }
 }
 
 /// The write that a patch comes to, in a transaction at hand.
 pub(super) async fn patch_in(
     app: &App,
+    caller: &Caller,
     conn: &mut Conn,
     resource_type: ResourceType,
     id: &str,
     document: &Document,
     expected: Option<Expected>,
 ) -> Result<Put, FhirError> {
-    let current = read_in(conn, resource_type, id).await?;
-    patched(app, resource_type, id, document, &current, expected)
+    let current = find(conn, resource_type, id).await?;
+    patched(app, caller, resource_type, id, document, &current, expected)
 }
 
 /// The id of the one resource that a condition selects.
@@ -107,6 +129,7 @@ pub(super) fn matching(condition: &Condition, matched: Matched) -> Result<String
 
 fn patched(
     app: &App,
+    caller: &Caller,
     resource_type: ResourceType,
     id: &str,
     document: &Document,
@@ -114,6 +137,9 @@ fn patched(
     expected: Option<Expected>,
 ) -> Result<Put, FhirError> {
     let mut body = stored(&current.body)?;
+    let target = Target { resource_type, id: id.to_owned() };
+    // What a patch does or does not fit to tells what is stored.
+    Gate::new(app, caller).pass(Access::UPDATE, &target, Some((current.last_updated, &body)), None)?;
     match document {
         Document::Json(operations) => json_patch::apply(&mut body, operations)?,
         Document::FhirPath(parameters) => fhirpath_patch::apply(&mut body, parameters, &is_list)?,
@@ -124,8 +150,7 @@ fn patched(
         return Err(FhirError::new(Kind::Invalid, "A patch does not change the type or the id of a resource.").at("id"));
     }
     without_stale_narrative(&stored(&current.body)?, &mut body)?;
-    let prepared = write::prepare(app, resource_type, body)?;
-    let target = Target { resource_type, id: id.to_owned() };
+    let prepared = write::prepare(app, caller, Access::UPDATE, resource_type, body)?;
     // In any case what was patched must still be there.
     let expected = expected.filter(|expected| *expected != Expected::Anything);
     let expected = Some(expected.unwrap_or(Expected::Version(current.version)));

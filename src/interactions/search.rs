@@ -1,12 +1,14 @@
 //! search-type and search-system (R4 http.html#search): a query in, a searchset out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode, operation_outcome};
 use crate::fhir::subset::{self, Summary};
@@ -19,9 +21,10 @@ use crate::search::parse::{self, Handling};
 use crate::search::query::{Filter, Query, Test, Total};
 use crate::store::View;
 use crate::store::conn::Conn;
-use crate::store::include::{self, Step};
+use crate::store::include::{self, Step, Visible};
 use crate::store::page::{self, After, Found, SORT_KEYS_MAX};
 
+use super::access::{self, Sight};
 use super::answer::Answer;
 use super::link::{self, Pages};
 use super::write::stored;
@@ -56,15 +59,19 @@ struct Results {
 /// Answers a search with a searchset Bundle.
 ///
 /// # Errors
-/// 400 for a query that cannot be answered as asked, 503 when it takes too long.
-pub async fn search(app: &Arc<App>, request: Request) -> Result<Answer, FhirError> {
-    let query = read_query(app, &request)?;
+/// 400 for a query that cannot be answered as asked, 401 and 403 for one about resources that the caller may not search, 503
+/// when it takes too long.
+pub async fn search(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Answer, FhirError> {
+    let query = read_query(app, caller, &request)?;
     let after = open_cursor(app, &request, &query)?;
     let (worker, asked) = (Arc::clone(app), Arc::new(query));
+    let seen = Arc::new(seen(app, caller, &asked));
     let query = Arc::clone(&asked);
     let view = if is_one_statement(&query) { View::Current } else { View::Snapshot };
-    let results =
-        app.store.search(view, async move |conn: &mut Conn| find(&worker, conn, &asked, after.as_ref()).await).await?;
+    let results = app
+        .store
+        .search(view, async move |conn: &mut Conn| find(&worker, conn, &asked, &seen, after.as_ref()).await)
+        .await?;
     render(app, &request, &query, results)
 }
 
@@ -78,14 +85,14 @@ fn is_one_statement(query: &Query) -> bool {
 ///
 /// # Errors
 /// As [`search`].
-pub async fn search_in(app: &App, conn: &mut Conn, request: &Request) -> Result<Answer, FhirError> {
-    let query = read_query(app, request)?;
+pub async fn search_in(app: &App, caller: &Caller, conn: &mut Conn, request: &Request) -> Result<Answer, FhirError> {
+    let query = read_query(app, caller, request)?;
     let after = open_cursor(app, request, &query)?;
-    let results = find(app, conn, &query, after.as_ref()).await?;
+    let results = find(app, conn, &query, &seen(app, caller, &query), after.as_ref()).await?;
     render(app, request, &query, results)
 }
 
-fn read_query(app: &App, request: &Request) -> Result<Query, FhirError> {
+fn read_query(app: &App, caller: &Caller, request: &Request) -> Result<Query, FhirError> {
     // `_type` has chosen the types of a search across types already; it stays in the links.
     let is_choice = |(name, _): &(String, String)| request.path.is_empty() && name == "_type";
     let (chosen, pairs): (Vec<_>, Vec<_>) = request.pairs.iter().cloned().partition(is_choice);
@@ -96,7 +103,62 @@ fn read_query(app: &App, request: &Request) -> Result<Query, FhirError> {
             FhirError::malformed(format!("A search is sorted by at most {SORT_KEYS_MAX} keys.")).at("http._sort")
         );
     }
+    restrict(app, caller, request, &mut query)?;
     Ok(query)
+}
+
+/// Narrows a query to what the caller may see. A search across types leaves out the types of which that is nothing.
+///
+/// # Errors
+/// 401 and 403 when there is nothing that may be searched, or the order or a filter would tell about it.
+fn restrict(app: &App, caller: &Caller, request: &Request, query: &mut Query) -> Result<(), FhirError> {
+    let mut parts = Vec::with_capacity(query.types.len());
+    for mut part in std::mem::take(&mut query.types) {
+        match access::sight(app, caller, Access::SEARCH, part.resource_type) {
+            Sight::Nothing => continue,
+            Sight::Everything => {}
+            Sight::Only(mut alternatives) if alternatives.len() == 1 => {
+                part.filters.extend(alternatives.pop().into_iter().flatten())
+            }
+            Sight::Only(alternatives) => part.filters.push(Filter::Any(alternatives)),
+        }
+        access::check_filters(app, caller, &part.filters)?;
+        part.filters = access::narrowed(app, caller, part.filters);
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        let asked = request.types.first().copied().unwrap_or(ResourceType::Practitioner);
+        return Err(access::denied(caller, Access::SEARCH, asked));
+    }
+    query.types = parts;
+    Ok(())
+}
+
+/// For each include, what may come along; `None`: all that it leads to. An _include reads what a match names, a _revinclude
+/// searches for what names a match.
+type Seen = Vec<Option<Vec<Visible>>>;
+
+fn seen(app: &App, caller: &Caller, query: &Query) -> Seen {
+    let of_include = |include: &Include| {
+        let access = if include.reverse { Access::SEARCH } else { Access::READ };
+        let reached = include.params.iter().flat_map(|param| match include.reverse {
+            true => vec![param.base],
+            false => param.target_types().to_vec(),
+        });
+        let mut is_all = true;
+        let mut visible = Vec::new();
+        for resource_type in BTreeSet::from_iter(reached) {
+            let alternatives = match access::sight(app, caller, access, resource_type) {
+                Sight::Everything => vec![Vec::new()],
+                Sight::Nothing => Vec::new(),
+                Sight::Only(alternatives) => alternatives,
+            };
+            is_all &= matches!(alternatives.as_slice(), [filters] if filters.is_empty());
+            visible.extend(alternatives.into_iter().map(|filters| Visible { resource_type, filters }));
+        }
+        (!is_all).then_some(visible)
+    };
+    query.includes.iter().map(of_include).collect()
 }
 
 fn open_cursor(app: &App, request: &Request, query: &Query) -> Result<Option<After>, FhirError> {
@@ -110,7 +172,13 @@ fn open_cursor(app: &App, request: &Request, query: &Query) -> Result<Option<Aft
     Ok(Some(After { keys: cursor.keys, rid: cursor.rid }))
 }
 
-async fn find(app: &App, conn: &mut Conn, query: &Query, after: Option<&After>) -> Result<Results, FhirError> {
+async fn find(
+    app: &App,
+    conn: &mut Conn,
+    query: &Query,
+    seen: &[Option<Vec<Visible>>],
+    after: Option<&After>,
+) -> Result<Results, FhirError> {
     if query.is_count_only() {
         let total = page::count(conn, &query.types, i64::MAX).await?;
         return Ok(Results { total: Some(total), ..Results::default() });
@@ -126,7 +194,7 @@ async fn find(app: &App, conn: &mut Conn, query: &Query, after: Option<&After>) 
         Some(Total::Accurate | Total::Estimate) => Some(page::count(conn, &query.types, i64::MAX).await?),
         None => None,
     };
-    let (included, is_cut) = includes(app, conn, &query.includes, &matches).await?;
+    let (included, is_cut) = includes(app, conn, &query.includes, seen, &matches).await?;
     Ok(Results { matches, included, total, has_more, is_cut })
 }
 
@@ -136,9 +204,10 @@ async fn includes(
     app: &App,
     conn: &mut Conn,
     includes: &[Include],
+    seen: &[Option<Vec<Visible>>],
     matches: &[Found],
 ) -> Result<(Vec<Found>, bool), FhirError> {
-    let mut seen: HashSet<i64> = matches.iter().map(|found| found.rid).collect();
+    let mut known: HashSet<i64> = matches.iter().map(|found| found.rid).collect();
     let mut included: Vec<Found> = Vec::new();
     if includes.is_empty() {
         return Ok((included, false));
@@ -147,7 +216,8 @@ async fn includes(
     let mut sources: Vec<(i64, ResourceType)> = matches.iter().map(|found| (found.rid, found.resource_type)).collect();
     for round in 0..ITERATIONS_MAX {
         let mut fresh: Vec<Found> = Vec::new();
-        for include in includes.iter().filter(|include| round == 0 || include.iterate) {
+        let due = includes.iter().zip(seen).filter(|(include, _)| round == 0 || include.iterate);
+        for (include, visible) in due {
             let params: Vec<i32> = include.params.iter().map(|param| param.id).collect();
             let rids = sources
                 .iter()
@@ -163,9 +233,9 @@ async fn includes(
                 _ => rids,
             };
             let room = i64::try_from(most.saturating_sub(included.len() + fresh.len())).unwrap_or(i64::MAX) + 1;
-            let step = Step { rids, params: &params, reverse: include.reverse, only };
+            let step = Step { rids, params: &params, reverse: include.reverse, only, visible: visible.as_deref() };
             for found in include::follow(conn, step, room).await? {
-                if seen.insert(found.rid) {
+                if known.insert(found.rid) {
                     fresh.push(found);
                 }
             }

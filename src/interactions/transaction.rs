@@ -10,6 +10,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource;
@@ -17,16 +19,16 @@ use crate::fhir::types::ResourceType;
 use crate::search::parse::Handling;
 use crate::search::value::Target;
 use crate::store::conn::Conn;
-use crate::store::history;
 
+use super::access;
 use super::answer::Answer;
 use super::batch::unless_known;
 use super::bundle::{self, Call, Entry, Get, What, locate, type_named, within};
 use super::condition::{self, Condition, Matched};
-use super::create::new_id;
-use super::expected::{Expected, version_number};
+use super::create::{self, new_id};
+use super::expected::Expected;
 use super::patch::{self, Document};
-use super::read::read_in;
+use super::read::{read_in, vread_in};
 use super::rewrite::{Names, conditional_references, rewrite};
 use super::update::{check_id, conditional_id, expected_where};
 use super::write::{self, Put};
@@ -59,21 +61,24 @@ enum Step {
 /// The first refusal, located in its entry.
 pub async fn transaction(
     app: &Arc<App>,
+    caller: &Caller,
     mut bundle: Value,
     base: &str,
     with_resources: bool,
 ) -> Result<Answer, FhirError> {
-    let entries = bundle::entries(app, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
-    let (door, base_url) = (Arc::clone(app), base.to_owned());
+    let entries = bundle::entries(app, caller, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
+    let (door, who, base_url) = (Arc::clone(app), caller.clone(), base.to_owned());
     // Without conditions and patches everything is known here, and the writer only has to write.
     let answers = if entries.iter().all(|entry| is_unconditional(&entry.call)) {
         let steps = decide_all(&entries)?;
         let full_urls: Vec<Option<String>> = entries.into_iter().map(|entry| entry.full_url).collect();
         let steps = with_links(&full_urls, steps)?;
-        let writes = prepare_all(app, &steps)?;
-        app.store.write(async move |conn: &mut Conn| finish(&door, conn, &steps, &writes, &base_url).await).await?
+        let writes = prepare_all(app, caller, &steps)?;
+        app.store
+            .write(async move |conn: &mut Conn| finish(&door, &who, conn, &steps, &writes, &base_url).await)
+            .await?
     } else {
-        app.store.write(async move |conn: &mut Conn| run(&door, conn, &entries, &base_url).await).await?
+        app.store.write(async move |conn: &mut Conn| run(&door, &who, conn, &entries, &base_url).await).await?
     };
     let responses = answers
         .iter()
@@ -210,10 +215,17 @@ impl Writes {
     }
 
     /// Adds the patches. No resource is written twice, so what is stored now is what they change.
-    async fn add_patches(&mut self, app: &App, conn: &mut Conn, steps: &[Step]) -> Result<(), FhirError> {
+    async fn add_patches(
+        &mut self,
+        app: &App,
+        caller: &Caller,
+        conn: &mut Conn,
+        steps: &[Step],
+    ) -> Result<(), FhirError> {
         for (n, step) in steps.iter().enumerate() {
             if let Step::Patch { target, document, expected } = step {
-                let patched = patch::patch_in(app, conn, target.resource_type, &target.id, document, *expected).await;
+                let patched =
+                    patch::patch_in(app, caller, conn, target.resource_type, &target.id, document, *expected).await;
                 self.add(n, patched.map_err(|error| within(error, n))?);
             }
         }
@@ -225,13 +237,14 @@ impl Writes {
 ///
 /// # Errors
 /// The first refusal; for resources that are not valid, one with the issues of them all.
-fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
+fn prepare_all(app: &App, caller: &Caller, steps: &[Step]) -> Result<Writes, FhirError> {
     let mut writes = Writes::default();
     let mut invalid = Vec::new();
     for (n, step) in steps.iter().enumerate() {
         match step {
             Step::Store { target, body, expected, is_create } => {
-                let prepared = write::prepare(app, target.resource_type, Arc::clone(body));
+                let access = if *is_create { Access::CREATE } else { Access::UPDATE };
+                let prepared = write::prepare(app, caller, access, target.resource_type, Arc::clone(body));
                 match prepared.map_err(|error| within(error, n)) {
                     Ok(resource) => {
                         let (target, expected, is_create) = (target.clone(), *expected, *is_create);
@@ -254,7 +267,14 @@ fn prepare_all(app: &App, steps: &[Step]) -> Result<Writes, FhirError> {
     if invalid.is_empty() { Ok(writes) } else { Err(FhirError::with_issues(Kind::Invalid, invalid)) }
 }
 
-async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Result<Vec<(Answer, bool)>, FhirError> {
+async fn run(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    entries: &[Entry],
+    base: &str,
+) -> Result<Vec<(Answer, bool)>, FhirError> {
+    check_access(app, caller, entries)?;
     let mut deletions = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         let puts = match &entry.call {
@@ -268,7 +288,7 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
         };
         deletions.push(puts.map_err(|error| within(error, n))?);
     }
-    let matches = decide_conditions(app, conn, entries, &deletions).await?;
+    let matches = decide_conditions(app, caller, conn, entries, &deletions).await?;
     let mut steps = Vec::with_capacity(entries.len());
     let mut made: HashMap<(ResourceType, &str), Target> = HashMap::new();
     for (n, ((entry, deletion), matched)) in entries.iter().zip(deletions).zip(matches).enumerate() {
@@ -287,10 +307,29 @@ async fn run(app: &App, conn: &mut Conn, entries: &[Entry], base: &str) -> Resul
     }
     let full_urls: Vec<Option<String>> = entries.iter().map(|entry| entry.full_url.clone()).collect();
     let mut steps = with_links(&full_urls, steps)?;
-    resolve_conditional_references(app, conn, &mut steps).await?;
-    let mut writes = prepare_all(app, &steps)?;
-    writes.add_patches(app, conn, &steps).await?;
-    finish(app, conn, &steps, &writes, base).await
+    resolve_conditional_references(app, caller, conn, &mut steps).await?;
+    let mut writes = prepare_all(app, caller, &steps)?;
+    writes.add_patches(app, caller, conn, &steps).await?;
+    finish(app, caller, conn, &steps, &writes, base).await
+}
+
+/// Refuses what the caller may not do at all, before a condition tells anything.
+fn check_access(app: &App, caller: &Caller, entries: &[Entry]) -> Result<(), FhirError> {
+    for (n, entry) in entries.iter().enumerate() {
+        let (access, resource_type) = match &entry.call {
+            Call::Create { resource_type, .. } => (Access::CREATE, *resource_type),
+            Call::Update { resource_type, .. }
+            | Call::UpdateWhere { resource_type, .. }
+            | Call::Patch { resource_type, .. }
+            | Call::PatchWhere { resource_type, .. } => (Access::UPDATE, *resource_type),
+            Call::Delete { resource_type, .. } | Call::DeleteWhere { resource_type, .. } => {
+                (Access::DELETE, *resource_type)
+            }
+            Call::Get(_) => continue,
+        };
+        access::require(app, caller, access, resource_type).map_err(|error| within(error, n))?;
+    }
+    Ok(())
 }
 
 fn condition_of(call: &Call) -> Option<&Condition> {
@@ -305,6 +344,7 @@ fn condition_of(call: &Call) -> Option<&Condition> {
 /// made for that and taken back, since everything is written together in the end.
 async fn decide_conditions(
     app: &App,
+    caller: &Caller,
     conn: &mut Conn,
     entries: &[Entry],
     deletions: &[Option<Vec<Put>>],
@@ -316,7 +356,7 @@ async fn decide_conditions(
     // Whether a version is stale, or a resource deleted twice, is decided when everything is written.
     let all =
         deletions.iter().flatten().flatten().map(|put| Put { expected: None, ..put.clone() }).collect::<Vec<Put>>();
-    write::try_all(app, conn, &all).await?;
+    write::try_all(app, caller, conn, &all).await?;
     let mut matches = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         matches.push(match condition_of(&entry.call) {
@@ -331,7 +371,12 @@ async fn decide_conditions(
 
 /// Resolves `Type?query` references against what is stored once this transaction is. It is stored for that with the
 /// references as they are, and taken back.
-async fn resolve_conditional_references(app: &App, conn: &mut Conn, steps: &mut [Step]) -> Result<(), FhirError> {
+async fn resolve_conditional_references(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    steps: &mut [Step],
+) -> Result<(), FhirError> {
     let mut wanted: Vec<(usize, String)> = Vec::new();
     for (n, step) in steps.iter().enumerate() {
         wanted.extend(references_of(step).into_iter().map(|reference| (n, reference)));
@@ -340,15 +385,15 @@ async fn resolve_conditional_references(app: &App, conn: &mut Conn, steps: &mut 
         return Ok(());
     }
     conn.batch("SAVEPOINT references_unresolved").await?;
-    let mut writes = prepare_all(app, steps)?;
-    writes.add_patches(app, conn, steps).await?;
-    write::try_all(app, conn, &writes.puts).await.map_err(|error| located(error, &writes))?;
+    let mut writes = prepare_all(app, caller, steps)?;
+    writes.add_patches(app, caller, conn, steps).await?;
+    write::try_all(app, caller, conn, &writes.puts).await.map_err(|error| located(error, &writes))?;
     let mut names = Names::new();
     for (n, reference) in wanted {
         if names.contains_key(&reference) {
             continue;
         }
-        let target = resolve(app, conn, &reference).await.map_err(|error| within(error, n))?;
+        let target = resolve(app, caller, conn, &reference).await.map_err(|error| within(error, n))?;
         names.insert(reference, target);
     }
     conn.batch("ROLLBACK TO SAVEPOINT references_unresolved").await?;
@@ -369,10 +414,12 @@ fn references_of(step: &Step) -> Vec<String> {
     found
 }
 
-async fn resolve(app: &App, conn: &mut Conn, reference: &str) -> Result<String, FhirError> {
+async fn resolve(app: &App, caller: &Caller, conn: &mut Conn, reference: &str) -> Result<String, FhirError> {
     let (name, query) = reference.split_once('?').unwrap_or((reference, ""));
     let resource_type: ResourceType = type_named(name)?;
-    let condition = Condition::parse(app, resource_type, query)?;
+    // It tells whether there is such a resource, and which.
+    access::require(app, caller, Access::SEARCH, resource_type)?;
+    let condition = Condition::parse(app, caller, resource_type, query)?;
     match condition.matched(conn).await? {
         Matched::One(id) => Ok(format!("{resource_type}/{id}")),
         Matched::Many => Err(condition.ambiguous()),
@@ -387,30 +434,33 @@ async fn resolve(app: &App, conn: &mut Conn, reference: &str) -> Result<String, 
 /// Stores what the steps say and answers them in order. The second part is true for a reading entry.
 async fn finish(
     app: &App,
+    caller: &Caller,
     conn: &mut Conn,
     steps: &[Step],
     writes: &Writes,
     base: &str,
 ) -> Result<Vec<(Answer, bool)>, FhirError> {
     let mut answers: Vec<Option<(Answer, bool)>> = vec![None; steps.len()];
-    let written = write::put_all(app, conn, &writes.puts).await.map_err(|error| located(error, writes))?;
+    let written = write::put_all(app, caller, conn, &writes.puts).await.map_err(|error| located(error, writes))?;
     for (n, written) in writes.entries.iter().zip(written) {
-        set(&mut answers, *n, Answer::written(written), false);
+        let is_patch = matches!(steps.get(*n), Some(Step::Patch { .. }));
+        let answer = if is_patch { patch::seen(app, caller, written) } else { Answer::written(written) };
+        set(&mut answers, *n, answer, false);
     }
     for (n, step) in steps.iter().enumerate() {
         match step {
             // One answer, however many resources a condition selected.
             Step::Delete(_) => set(&mut answers, n, Answer::empty(204), false),
             Step::Found(target) => {
-                let stored = read_in(conn, target.resource_type, &target.id).await.map_err(|error| within(error, n))?;
-                set(&mut answers, n, Answer::stored(target.resource_type, &target.id, stored), false);
+                let found = create::found(app, caller, conn, target.resource_type, &target.id).await;
+                set(&mut answers, n, found.map_err(|error| within(error, n))?, false);
             }
             _ => {}
         }
     }
     for (n, step) in steps.iter().enumerate() {
         if let Step::Get(get) = step {
-            let answer = get_in(app, conn, get, base).await.map_err(|error| within(error, n))?;
+            let answer = get_in(app, caller, conn, get, base).await.map_err(|error| within(error, n))?;
             set(&mut answers, n, unless_known(answer, get.if_none_match), !get.is_head);
         }
     }
@@ -439,19 +489,15 @@ fn located(mut error: FhirError, writes: &Writes) -> FhirError {
     error
 }
 
-async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Answer, FhirError> {
+async fn get_in(app: &App, caller: &Caller, conn: &mut Conn, get: &Get, base: &str) -> Result<Answer, FhirError> {
     match &get.what {
         What::Read(resource_type, id) => {
-            Ok(Answer::stored(*resource_type, id, read_in(conn, *resource_type, id).await?))
+            Ok(Answer::stored(*resource_type, id, read_in(app, caller, conn, *resource_type, id).await?))
         }
         What::Version(resource_type, id, version) => {
-            let unknown = || FhirError::new(Kind::NotFound, format!("{resource_type}/{id} has no version {version}."));
-            let number = version_number(version).ok_or_else(unknown)?;
-            let found = history::get(conn, *resource_type, id, number)
-                .await?
-                .and_then(|found| Some((found.version, found.at, found.body?)));
-            let (version, last_updated, body) = found.ok_or_else(unknown)?;
-            Ok(Answer::stored(*resource_type, id, super::read::Stored { version, last_updated, body }))
+            let sight = access::require(app, caller, Access::READ, *resource_type)?;
+            let found = vread_in(app, conn, &sight, *resource_type, id, version).await?;
+            Ok(Answer::stored(*resource_type, id, found))
         }
         What::Search(types, path, pairs) => {
             let request = search::Request {
@@ -461,7 +507,7 @@ async fn get_in(app: &App, conn: &mut Conn, get: &Get, base: &str) -> Result<Ans
                 handling: Handling::Default,
                 base: base.to_owned(),
             };
-            search::search_in(app, conn, &request).await
+            search::search_in(app, caller, conn, &request).await
         }
         What::Capability => Ok(Answer::new(200, capability::statement(base))),
         What::History(..) => {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource;
@@ -25,16 +27,17 @@ use super::write::{self, Put};
 /// [`write::prepare`] and [`write::put_all`].
 pub async fn update(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     id: &str,
     body: Value,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     check_id(&body, id)?;
-    let prepared = write::prepare(app, resource_type, body)?;
+    let prepared = write::prepare(app, caller, Access::UPDATE, resource_type, body)?;
     let target = Target { resource_type, id: id.to_owned() };
     let put = Put { target, resource: Some(prepared), expected, is_create: false };
-    Ok(Answer::written(write::write_one(app, put).await?))
+    Ok(Answer::written(write::write_one(app, caller, put).await?))
 }
 
 /// Stores a resource where the condition says: in place of the one resource that meets it, or as a new one, under the
@@ -44,15 +47,16 @@ pub async fn update(
 /// 412 when several resources meet the condition, or none but there is one with the id of the body; 400 when the one that does has another id than the body.
 pub async fn update_where(
     app: &Arc<App>,
+    caller: &Caller,
     resource_type: ResourceType,
     condition: Condition,
     body: Value,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
     let own_id = resource::id(&body)?.map(str::to_owned);
-    let prepared = write::prepare(app, resource_type, body)?;
+    let prepared = write::prepare(app, caller, Access::UPDATE, resource_type, body)?;
     let fresh = new_id();
-    let door = Arc::clone(app);
+    let (door, caller) = (Arc::clone(app), caller.clone());
     app.store
         .write(async move |conn: &mut Conn| {
             let matched = condition.matched(conn).await?;
@@ -60,7 +64,7 @@ pub async fn update_where(
             let id = conditional_id(&condition, matched, own_id.as_deref(), &fresh)?;
             let target = Target { resource_type, id };
             let put = Put { target, resource: Some(prepared.clone()), expected, is_create: false };
-            let written = write::put_all(&door, conn, &[put]).await?;
+            let written = write::put_all(&door, &caller, conn, &[put]).await?;
             written.into_iter().next().map(Answer::written).ok_or_else(write::nothing_written)
         })
         .await

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::config::References;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
@@ -23,6 +25,8 @@ use crate::store::conn::Conn;
 use crate::store::resources::{self, Current};
 use crate::validate::{self, Verdict};
 
+use super::access::{self, Gate};
+use super::audit::{self, Done};
 use super::expected::Expected;
 use super::targets;
 
@@ -51,6 +55,17 @@ pub struct Put {
     pub is_create: bool,
 }
 
+impl Put {
+    /// What the caller must be allowed to do.
+    fn access(&self) -> Access {
+        match (&self.resource, self.is_create) {
+            (None, _) => Access::DELETE,
+            (Some(_), true) => Access::CREATE,
+            (Some(_), false) => Access::UPDATE,
+        }
+    }
+}
+
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,12 +92,16 @@ pub struct Written {
 /// Checks a resource and finds its index entries.
 ///
 /// # Errors
-/// 400 when `resourceType` is not `resource_type`; 422 with everything that is wrong with it.
+/// 401 and 403 when the caller may do `what` to no resource of the type; 400 when `resourceType` is not `resource_type`; 422
+/// with everything that is wrong with it.
 pub fn prepare(
     app: &App,
+    caller: &Caller,
+    what: Access,
     resource_type: ResourceType,
     body: impl Into<Arc<Value>>,
 ) -> Result<Arc<Prepared>, FhirError> {
+    access::require(app, caller, what, resource_type)?;
     let body = body.into();
     let named = resource::type_name(&body)?;
     if named != resource_type.as_str() {
@@ -118,17 +137,17 @@ pub(super) fn unusable(body: &Value) -> Option<Issue> {
 ///
 /// # Errors
 /// The first refusal of [`put_all`]; nothing is stored then.
-pub async fn write(app: &Arc<App>, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
-    let door = Arc::clone(app);
-    app.store.write(async move |conn: &mut Conn| put_all(&door, conn, &puts).await).await
+pub async fn write(app: &Arc<App>, caller: &Caller, puts: Vec<Put>) -> Result<Vec<Written>, FhirError> {
+    let (door, caller) = (Arc::clone(app), caller.clone());
+    app.store.write(async move |conn: &mut Conn| put_all(&door, &caller, conn, &puts).await).await
 }
 
 /// Stores one resource in one transaction.
 ///
 /// # Errors
 /// As [`write()`].
-pub async fn write_one(app: &Arc<App>, put: Put) -> Result<Written, FhirError> {
-    let written = write(app, vec![put]).await?;
+pub async fn write_one(app: &Arc<App>, caller: &Caller, put: Put) -> Result<Written, FhirError> {
+    let written = write(app, caller, vec![put]).await?;
     written.into_iter().next().ok_or_else(nothing_written)
 }
 
@@ -142,8 +161,8 @@ pub(super) fn nothing_written() -> FhirError {
 /// # Errors
 /// 412 when something else is stored than the client expects; 409 when a delete would leave references dangling, 422 when a
 /// write has dangling ones (setting `store.references`), or refers to what is not of the kind that its profile asks for.
-pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
-    let written = put_each(app, conn, puts, app.settings.store.references).await?;
+pub async fn put_all(app: &App, caller: &Caller, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
+    let written = put_each(app, caller, conn, puts, app.settings.store.references, true).await?;
     targets::check(app, conn, puts).await?;
     Ok(written)
 }
@@ -152,8 +171,8 @@ pub async fn put_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Wri
 ///
 /// # Errors
 /// 412 when something else is stored than the client expects.
-pub(super) async fn try_all(app: &App, conn: &mut Conn, puts: &[Put]) -> Result<(), FhirError> {
-    put_each(app, conn, puts, References::Off).await.map(drop)
+pub(super) async fn try_all(app: &App, caller: &Caller, conn: &mut Conn, puts: &[Put]) -> Result<(), FhirError> {
+    put_each(app, caller, conn, puts, References::Off, false).await.map(drop)
 }
 
 /// How many there are before a resource comes again.
@@ -162,35 +181,66 @@ pub fn distinct(puts: &[Put]) -> usize {
     puts.iter().take_while(|put| names.insert(&put.target)).count()
 }
 
-async fn put_each(app: &App, conn: &mut Conn, puts: &[Put], integrity: References) -> Result<Vec<Written>, FhirError> {
+async fn put_each(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    puts: &[Put],
+    integrity: References,
+    is_recorded: bool,
+) -> Result<Vec<Written>, FhirError> {
+    let gate = Gate::new(app, caller);
     let mut written = Vec::with_capacity(puts.len());
+    let mut done = Vec::new();
     let mut rest = puts;
     while !rest.is_empty() {
         // Those are read, decided and written together.
         let (batch, later) = rest.split_at(distinct(rest));
-        written.extend(put_batch(app, conn, batch, integrity).await?);
         rest = later;
+        let (some, mut changes) = decide_batch(app, &gate, conn, batch).await?;
+        written.extend(some);
+        done.extend(changes.iter().map(|change| Done {
+            target: change.target.clone(),
+            version: change.version,
+            kind: change.kind,
+        }));
+        // The record goes along with the last of what it is about.
+        if rest.is_empty() && is_recorded && !done.is_empty() {
+            changes.push(audit::of_writes(app, caller, &done).again());
+        }
+        apply(conn, changes, integrity).await?;
     }
     Ok(written)
 }
 
-async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put], integrity: References) -> Result<Vec<Written>, FhirError> {
+async fn decide_batch(
+    app: &App,
+    gate: &Gate<'_>,
+    conn: &mut Conn,
+    puts: &[Put],
+) -> Result<(Vec<Written>, Vec<Change>), FhirError> {
     let at = app.now();
     // An id that the server has just made up is nobody else's: there is nothing to look for.
     let known: Vec<Target> = puts.iter().filter(|put| !put.is_create).map(|put| put.target.clone()).collect();
     let found = resources::lock(conn, &known).await?;
     let mut written = Vec::with_capacity(puts.len());
-    let mut changes = Vec::with_capacity(puts.len());
+    let mut changes = Vec::with_capacity(puts.len() + 1);
     for put in puts {
-        let (one, change) = decide(app, put, found.get(&put.target), at)?;
+        let (one, change) = decide(app, gate, put, found.get(&put.target), at)?;
         written.push(one);
         changes.extend(change);
     }
+    Ok((written, changes))
+}
+
+async fn apply(conn: &mut Conn, changes: Vec<Change>, integrity: References) -> Result<(), FhirError> {
     let (mut deleted, mut mentioned) = (Vec::new(), Vec::new());
     if integrity == References::Enforce {
         let gone = changes.iter().filter(|change| change.body.is_none());
         deleted.extend(gone.filter_map(|change| Some((change.rid?, change.target.clone()))));
-        mentioned.extend(changes.iter().flat_map(|change| {
+        // The record names what was deleted, too.
+        let clients = changes.iter().filter(|change| change.target.resource_type != ResourceType::AuditEvent);
+        mentioned.extend(clients.flat_map(|change| {
             let to = |reference: &ReferenceEntry| (change.target.clone(), reference.target.clone());
             change.add.references.iter().map(to)
         }));
@@ -198,21 +248,18 @@ async fn put_batch(app: &App, conn: &mut Conn, puts: &[Put], integrity: Referenc
     change::apply(conn, changes).await?;
     // What counts is how things are in the end: the same transaction may delete or change a referrer too.
     check_deletes(conn, &deleted).await?;
-    check_references(conn, mentioned).await?;
-    Ok(written)
+    check_references(conn, mentioned).await
 }
 
 /// What a write comes to, given what is stored.
 fn decide(
     app: &App,
+    gate: &Gate<'_>,
     put: &Put,
     current: Option<&Current>,
     now: Instant,
 ) -> Result<(Written, Option<Change>), FhirError> {
     let version = current.map_or(0, |current| current.version);
-    if let Some(expected) = put.expected {
-        expected.check(&put.target, current)?;
-    }
     // lastUpdated grows from version to version, even if the clock does not.
     let at =
         current.map_or(now, |current| now.max(Instant(current.last_updated.0 + i64::from(current.version > 0) * 1000)));
@@ -220,6 +267,12 @@ fn decide(
         Some(body) => Some((body, stored(body)?)),
         None => None,
     };
+    // Who may not write it is not told either which version it has.
+    let before = current.zip(old.as_ref()).map(|(current, (_, body))| (current.last_updated, body));
+    gate.pass(put.access(), &put.target, before, put.resource.as_ref().map(|prepared| (at, &prepared.entries)))?;
+    if let Some(expected) = put.expected {
+        expected.check(&put.target, current)?;
+    }
     let same = |outcome| {
         let last_updated = current.map_or(now, |current| current.last_updated);
         let body = old.as_ref().map(|(text, _)| (*text).to_owned());
@@ -272,6 +325,7 @@ pub(super) async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) ->
     for (rid, Target { resource_type, id }) in deleted {
         let params: Vec<i32> = ResourceType::ALL
             .iter()
+            .filter(|source| **source != ResourceType::AuditEvent)
             .flat_map(|source| references(*source))
             .filter(|param| param.target_types().contains(resource_type))
             .map(|param| param.id)

@@ -16,6 +16,7 @@ mod pool;
 mod predicate;
 pub mod progress;
 mod reader;
+pub mod records;
 pub mod resources;
 pub mod shared;
 pub mod sql;

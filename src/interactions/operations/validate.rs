@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::config::References;
 use crate::fhir::definitions::definitions;
 use crate::fhir::error::{FhirError, Kind};
@@ -48,7 +49,13 @@ struct Against {
 /// # Errors
 /// 400 for parameters that do not fit together, 404 for an unknown type, instance or profile. A resource that is not valid
 /// is no error: the answer is 200 with its issues.
-pub async fn validate(app: &App, type_name: &str, id: Option<&str>, sent: Sent) -> Result<Answer, FhirError> {
+pub async fn validate(
+    app: &App,
+    caller: &Caller,
+    type_name: &str,
+    id: Option<&str>,
+    sent: Sent,
+) -> Result<Answer, FhirError> {
     let resource_type = ResourceType::parse(type_name);
     if resource_type.is_none() && definitions().resource(type_name).is_none() {
         type_named(type_name)?;
@@ -82,12 +89,12 @@ pub async fn validate(app: &App, type_name: &str, id: Option<&str>, sent: Sent) 
         (_, None) => None,
     };
     let issues = match (mode, target, sent) {
-        (Mode::Delete, Some(target), _) => deletable(app, target).await?,
+        (Mode::Delete, Some(target), _) => deletable(app, caller, target).await?,
         (Mode::Delete, None, _) => {
             return Err(bad("What would be deleted is named by the URL: Type/id/$validate.", "mode"));
         }
         (_, Some(target), None) => {
-            let stored_body = read::read(app, target.resource_type, &target.id).await?.body;
+            let stored_body = read::read(app, caller, target.resource_type, &target.id).await?.body;
             judge(app, &stored(&stored_body)?, against).await?
         }
         (_, None, None) => {
@@ -184,10 +191,10 @@ fn unfit(mode: Mode, target: Option<&Target>, body: &Value) -> Option<Issue> {
 }
 
 /// What keeps a resource from being deleted.
-async fn deletable(app: &App, target: Target) -> Result<Vec<Issue>, FhirError> {
+async fn deletable(app: &App, caller: &Caller, target: Target) -> Result<Vec<Issue>, FhirError> {
     app.store
         .read(async |conn: &mut Conn| {
-            read::read_in(conn, target.resource_type, &target.id).await?;
+            read::read_in(app, caller, conn, target.resource_type, &target.id).await?;
             if app.settings.store.references != References::Enforce {
                 return Ok(Vec::new());
             }

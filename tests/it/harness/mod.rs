@@ -75,6 +75,8 @@ impl Server {
         command.env("PLUMBLINE_LOG__FILTER", "warn");
         // Most tests are about something else than profiles, with resources that say no more than they need.
         command.env("PLUMBLINE_VALIDATION__ENFORCE", "base");
+        // And about something else than who may do it.
+        command.env("PLUMBLINE_AUTH__ANONYMOUS_SCOPE", "system/*.cruds");
         if let Some(database) = &self.database {
             command.args(["--database-url", &database.url]);
         }

@@ -1,0 +1,231 @@
+//! The way of a person through login and consent: from an app's request to the address that takes them back to it.
+//!
+//! The request goes through the person's browser as sealed text, bound to a cookie of that browser. Nobody can send it from
+//! another page, and none of it can be changed on the way.
+
+use std::sync::Arc;
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::app::App;
+use crate::auth::client::Client;
+use crate::auth::random;
+use crate::auth::token::Account;
+use crate::auth::urls;
+use crate::smart::authorize::{self, Refused, Request};
+use crate::smart::error::{Code, OAuthError};
+use crate::smart::form::Form;
+use crate::smart::login::{self, Session};
+use crate::store::conn::Conn;
+use crate::store::records;
+
+use super::super::negotiate::base;
+use super::pages::{self, Page};
+use super::{form, log, nobody};
+
+type Shared = Data<Arc<App>>;
+
+const BROWSER: &str = "plumbline_browser";
+const SESSION: &str = "plumbline_session";
+const BROWSER_DAYS: i64 = 1;
+
+/// The authorization endpoint.
+pub async fn authorize(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    match begin(&app, &request, &body).await {
+        Ok(response) => response,
+        Err(Refused::Here(error)) => told(&error),
+        Err(Refused::ToApp(address)) => sent(&address),
+    }
+}
+
+async fn begin(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, Refused> {
+    let base = base(app, http);
+    if http.method() == Method::POST {
+        let form = form(http, body)?;
+        authorize::request(app, &base, &form).await?;
+        // Another site's POST comes without our cookies; the GET that follows it comes with them.
+        let query = String::from_utf8_lossy(body);
+        return Ok(sent(&format!("{}/auth/authorize?{query}", urls::root(&base))));
+    }
+    let (asked, client) = authorize::request(app, &base, &Form::parse(http.query_string().as_bytes())?).await?;
+    let browser = match cookie(http, BROWSER) {
+        Some(known) => known,
+        None => random().map_err(OAuthError::from)?,
+    };
+    let known = match cookie(http, SESSION).filter(|_| !asked.must_log_in) {
+        Some(secret) => login::session(app, &secret).await?,
+        None => None,
+    };
+    if asked.must_not_ask {
+        let code = if known.is_some() { Code::ConsentRequired } else { Code::LoginRequired };
+        let error = OAuthError::new(code, "The user has to be asked.");
+        return Err(Refused::ToApp(asked.refused(&error)));
+    }
+    let at = At { app, http, asked, client, browser };
+    let page = match known {
+        Some((session, account)) => at.consent(&session, &account).await?,
+        None => at.login(None)?,
+    };
+    let mut response = page.response(StatusCode::OK);
+    // A cookie that is there already stays: it may have other requests under way.
+    at.keep(&mut response, BROWSER, &at.browser, Duration::days(BROWSER_DAYS));
+    Ok(response)
+}
+
+/// Name and password.
+pub async fn log_in(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    ended(logged_in(&app, &request, &body).await)
+}
+
+async fn logged_in(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
+    let form = form(http, body)?;
+    let at = At::open(app, http, &form).await?;
+    let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
+    let logged_in = login::log_in(app, &nobody(app, http), &at.asked.client_id, name, password).await;
+    let (session, secret) = match logged_in {
+        Ok(logged_in) => logged_in,
+        Err(error) if error.code == Code::AccessDenied => {
+            return Ok(at.login(Some(&error.description))?.response(StatusCode::FORBIDDEN));
+        }
+        Err(error) => return Err(error),
+    };
+    let known = login::session(app, &secret).await?;
+    let (_, account) = known.ok_or_else(|| OAuthError::new(Code::AccessDenied, "The account is gone."))?;
+    let mut response = at.consent(&session, &account).await?.response(StatusCode::OK);
+    at.keep(&mut response, SESSION, &secret, Duration::seconds(app.settings.auth.online_s.into()));
+    Ok(response)
+}
+
+/// Allow, or deny.
+pub async fn decide(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    ended(decided(&app, &request, &body).await)
+}
+
+async fn decided(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
+    let form = form(http, body)?;
+    let at = At::open(app, http, &form).await?;
+    let Some((session, account)) = at.session().await? else {
+        return Ok(at.login(Some("Your login has ended; please log in again."))?.response(StatusCode::OK));
+    };
+    if form.get("decision") != Some("allow") {
+        let error = OAuthError::new(Code::AccessDenied, "The user did not let the app in.");
+        return Ok(sent(&at.asked.refused(&error)));
+    }
+    let grant = at.asked.grant(app, &session, &account).await;
+    let granted = match grant {
+        Ok(grant) => at.asked.granted(app, &nobody(app, http), grant).await,
+        Err(error) => Err(error),
+    };
+    Ok(sent(&granted.unwrap_or_else(|error| at.asked.refused(&error))))
+}
+
+/// Somebody else wants to log in.
+pub async fn log_out(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    ended(logged_out(&app, &request, &body).await)
+}
+
+async fn logged_out(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
+    let form = form(http, body)?;
+    let at = At::open(app, http, &form).await?;
+    if let Some(secret) = cookie(http, SESSION) {
+        login::log_out(app, &nobody(app, http), &secret).await?;
+    }
+    let mut response = at.login(None)?.response(StatusCode::OK);
+    at.keep(&mut response, SESSION, "", Duration::ZERO);
+    Ok(response)
+}
+
+/// Where a person is on the way.
+struct At<'r> {
+    app: &'r Arc<App>,
+    http: &'r HttpRequest,
+    asked: Request,
+    client: Client,
+    browser: String,
+}
+
+impl<'r> At<'r> {
+    /// Where a form of ours comes from.
+    ///
+    /// # Errors
+    /// `access_denied` for a form that is not ours, not this browser's, or too late.
+    async fn open(app: &'r Arc<App>, http: &'r HttpRequest, form: &Form) -> Result<Self, OAuthError> {
+        let foreign = || {
+            let sentence =
+                "This page is too old, or was opened in another browser. Go back to the app and start again.";
+            OAuthError::new(Code::AccessDenied, sentence)
+        };
+        let browser = cookie(http, BROWSER).ok_or_else(foreign)?;
+        let asked = form.get("request").and_then(|sealed| Request::open(app, sealed, &browser)).ok_or_else(foreign)?;
+        let id = &asked.client_id;
+        let client = app.store.read(async |conn: &mut Conn| records::get::<Client>(conn, id).await).await?;
+        // It may have been removed meanwhile, or its address changed.
+        let client = client.filter(|client| client.redirect_uris.contains(&asked.redirect_uri)).ok_or_else(foreign)?;
+        Ok(Self { app, http, asked, client, browser })
+    }
+
+    async fn session(&self) -> Result<Option<(Session, Account)>, OAuthError> {
+        match cookie(self.http, SESSION) {
+            Some(secret) => login::session(self.app, &secret).await,
+            None => Ok(None),
+        }
+    }
+
+    fn sealed(&self) -> Result<String, OAuthError> {
+        let sealed = self.asked.seal(self.app, &self.browser);
+        sealed.ok_or_else(|| OAuthError::new(Code::ServerError, "Internal error."))
+    }
+
+    fn login(&self, problem: Option<&str>) -> Result<Page, OAuthError> {
+        Ok(pages::login(&self.client, &self.asked, &self.sealed()?, problem))
+    }
+
+    async fn consent(&self, session: &Session, account: &Account) -> Result<Page, OAuthError> {
+        let grant = self.asked.grant(self.app, session, account).await?;
+        Ok(pages::consent(&self.client, &self.asked, &grant, &self.sealed()?))
+    }
+
+    /// Sets a cookie that only our own pages get, and no script.
+    fn keep(&self, response: &mut HttpResponse, name: &str, value: &str, age: Duration) {
+        let is_tls = base(self.app, self.http).starts_with("https://");
+        let cookie = Cookie::build(name.to_owned(), value.to_owned())
+            .path("/auth")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(is_tls)
+            .max_age(age)
+            .finish();
+        if let Err(error) = response.add_cookie(&cookie) {
+            tracing::error!(%error, "a cookie cannot be set");
+        }
+    }
+}
+
+fn cookie(request: &HttpRequest, name: &str) -> Option<String> {
+    request.cookie(name).map(|cookie| cookie.value().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// To an address of ours or of the app, by GET.
+fn sent(address: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, address))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish()
+}
+
+fn ended(result: Result<HttpResponse, OAuthError>) -> HttpResponse {
+    result.unwrap_or_else(|error| told(&error))
+}
+
+fn told(error: &OAuthError) -> HttpResponse {
+    log(error);
+    let status = match error.code {
+        Code::AccessDenied => StatusCode::FORBIDDEN,
+        code => StatusCode::from_u16(code.status()).unwrap_or(StatusCode::BAD_REQUEST),
+    };
+    pages::refusal(&error.description).response(status)
+}

@@ -1,0 +1,201 @@
+//! The record of who did what: an AuditEvent for every write, in the transaction of the write, and for refusals, logins,
+//! tokens and what administrators do (R4 auditevent.html; DICOM PS3.15 A.5 and RFC 6749 for the codes).
+//!
+//! An AuditEvent is a resource like others, so that it is found by the searches of FHIR. But only this module makes them,
+//! and the database refuses to change one. What an anonymous reader searched for is never in them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::fhir::error::{FhirError, Kind as Refusal};
+use crate::fhir::resource::{Unstamped, excerpt};
+use crate::fhir::types::{Instant, ResourceType};
+use crate::search::value::{IndexEntries, Target};
+use crate::store::change::{self, Change, Kind};
+use crate::store::conn::Conn;
+
+use super::create::new_id;
+
+const TYPES: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
+const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+const REST: &str = "http://hl7.org/fhir/restful-interaction";
+const OAUTH: &str = "urn:ietf:rfc:6749";
+
+/// A resource that was written: its new version, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub target: Target,
+    pub version: i64,
+    pub kind: Kind,
+}
+
+/// What happened beside writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A person logged in, or tried to.
+    Login,
+    Logout,
+    /// A token was given out, by this grant type.
+    Token(&'static str),
+    Revocation,
+    /// An app was told by an EHR or portal what it is opened for.
+    Launch,
+    /// Somebody changed who may do what: clients, accounts.
+    Administration,
+    /// A request that was refused for lack of rights.
+    Refusal,
+}
+
+/// An event beside writes.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    pub what: What,
+    pub is_success: bool,
+    /// A sentence for whoever reads the record; no secrets, no search terms.
+    pub description: String,
+    /// The app and the account that it is about, where the caller does not say.
+    pub client: Option<&'a str>,
+    pub account: Option<&'a str>,
+}
+
+/// Records an event.
+///
+/// # Errors
+/// 503 when it cannot be stored.
+pub async fn record(app: &Arc<App>, caller: &Caller, event: Event<'_>) -> Result<(), FhirError> {
+    let change = change(app, event_body(app, caller, &event));
+    app.store
+        .write(async move |conn: &mut Conn| {
+            change::apply(conn, vec![change.again()]).await?;
+            Ok::<_, FhirError>(())
+        })
+        .await
+}
+
+/// Records a refusal for lack of rights; what the request named beside the path is not kept.
+pub async fn record_refusal(app: &Arc<App>, caller: &Caller, method: &str, path: &str, error: &FhirError) {
+    if !matches!(error.kind, Refusal::Unauthenticated | Refusal::Forbidden) {
+        return;
+    }
+    let description = format!("{method} {} was refused with {}", excerpt(path), error.kind.status());
+    let event = Event { what: What::Refusal, is_success: false, description, client: None, account: None };
+    if let Err(error) = record(app, caller, event).await {
+        tracing::error!(%error, "a refusal could not be recorded");
+    }
+}
+
+/// The change that records the writes of one unit of work.
+pub(super) fn of_writes(app: &App, caller: &Caller, done: &[Done]) -> AuditChange {
+    let (code, action) = match done {
+        [Done { kind: Kind::Create, .. }] => ("create", "C"),
+        [Done { kind: Kind::Delete, .. }] => ("delete", "D"),
+        [Done { kind: Kind::UpdateAsCreate, .. }] => ("update", "C"),
+        [Done { kind: Kind::Update, .. }] => ("update", "U"),
+        _ => ("transaction", "E"),
+    };
+    let entity = |done: &Done| {
+        let Target { resource_type, id } = &done.target;
+        json!({"what": {"reference": format!("{resource_type}/{id}/_history/{}", done.version)}})
+    };
+    let mut body = common(app, caller, None, None);
+    insert(&mut body, "type", coding(TYPES, "rest"));
+    insert(&mut body, "subtype", json!([coding(REST, code)]));
+    insert(&mut body, "action", action.into());
+    insert(&mut body, "outcome", "0".into());
+    insert(&mut body, "entity", done.iter().map(entity).collect());
+    change(app, body)
+}
+
+/// A change that adds an AuditEvent.
+pub(super) struct AuditChange {
+    target: Target,
+    at: Instant,
+    body: String,
+    entries: IndexEntries,
+}
+
+impl AuditChange {
+    /// For the store, once for each attempt at the unit of work.
+    pub(super) fn again(&self) -> Change {
+        Change {
+            target: self.target.clone(),
+            rid: None,
+            version: 1,
+            at: self.at,
+            kind: Kind::Create,
+            body: Some(self.body.clone()),
+            replaced: None,
+            remove: IndexEntries::default(),
+            add: self.entries.clone(),
+        }
+    }
+}
+
+fn change(app: &App, body: Value) -> AuditChange {
+    let target = Target { resource_type: ResourceType::AuditEvent, id: new_id() };
+    let entries = app.extractor().entries(ResourceType::AuditEvent, &body);
+    let at = app.now();
+    AuditChange { body: Unstamped::new(&body).stamped(&target.id, 1, at), target, at, entries }
+}
+
+fn event_body(app: &App, caller: &Caller, event: &Event<'_>) -> Value {
+    let (kind, subtype, action) = match event.what {
+        What::Login => (coding(DICOM, "110114"), coding(DICOM, "110122"), "E"),
+        What::Logout => (coding(DICOM, "110114"), coding(DICOM, "110123"), "E"),
+        What::Token(grant_type) => (coding(DICOM, "110114"), coding(OAUTH, grant_type), "C"),
+        What::Revocation => (coding(DICOM, "110114"), coding(OAUTH, "revocation"), "D"),
+        What::Launch => (coding(DICOM, "110114"), coding(OAUTH, "launch"), "C"),
+        What::Administration => (coding(DICOM, "110113"), coding(DICOM, "110137"), "U"),
+        What::Refusal => (coding(DICOM, "110113"), coding(DICOM, "110132"), "E"),
+    };
+    let mut body = common(app, caller, event.client, event.account);
+    insert(&mut body, "type", kind);
+    insert(&mut body, "subtype", json!([subtype]));
+    insert(&mut body, "action", action.into());
+    insert(&mut body, "outcome", if event.is_success { "0" } else { "4" }.into());
+    insert(&mut body, "outcomeDesc", event.description.as_str().into());
+    body
+}
+
+/// When, who and where.
+fn common(app: &App, caller: &Caller, client: Option<&str>, account: Option<&str>) -> Value {
+    let identity = &caller.identity;
+    let client = client.or(identity.client.as_deref());
+    let account = account.or(identity.user.as_ref().map(|user| user.name.as_str()));
+    let fhir_user = identity.user.as_ref().and_then(|user| user.fhir_user.as_deref());
+    let name = match (client, identity.kind) {
+        (Some(client), _) => client,
+        (None, crate::auth::caller::Kind::Operator) => "command line",
+        (None, _) => "anonymous",
+    };
+    let mut agent = json!({"name": name, "requestor": true});
+    if let Some(account) = account {
+        insert(&mut agent, "altId", account.into());
+    }
+    match fhir_user {
+        Some(user) => insert(&mut agent, "who", json!({"reference": user})),
+        None => insert(&mut agent, "who", json!({"display": name})),
+    }
+    if let Some(address) = caller.address {
+        insert(&mut agent, "network", json!({"address": address.to_string(), "type": "2"}));
+    }
+    json!({
+        "resourceType": "AuditEvent",
+        "recorded": app.now().to_fhir(),
+        "agent": [agent],
+        "source": {"observer": {"display": "Plumbline"}, "site": app.base()},
+    })
+}
+
+fn coding(system: &str, code: &str) -> Value {
+    json!({"system": system, "code": code})
+}
+
+fn insert(object: &mut Value, name: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value);
+    }
+}
