@@ -163,7 +163,7 @@ async fn includes(
                 _ => rids,
             };
             let room = i64::try_from(most.saturating_sub(included.len() + fresh.len())).unwrap_or(i64::MAX) + 1;
-            let step = Step { rids, params: &params, reverse: include.reverse, only };
+            let step = Step { rids, params: &params, reverse: include.reverse, only, visible: None };
             for found in include::follow(conn, step, room).await? {
                 if seen.insert(found.rid) {
                     fresh.push(found);
