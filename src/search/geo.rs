@@ -39,8 +39,7 @@ impl Position {
 
     /// Great-circle distance in metres.
     pub fn distance_m(self, other: Self) -> f64 {
-        let (a, b) = (self.vector(), other.vector());
-        let chord = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+        let chord = chord_squared_between(self.vector(), other.vector()).sqrt();
         2.0 * EARTH_RADIUS_M * (chord / 2.0).min(1.0).asin()
     }
 
@@ -85,6 +84,11 @@ impl Position {
 pub fn chord_squared(distance_m: f64) -> f64 {
     let half = (distance_m / EARTH_RADIUS_M / 2.0).min(std::f64::consts::FRAC_PI_2).sin();
     4.0 * half * half
+}
+
+/// The square of the chord between two unit vectors, in the steps in which SQL takes it, so that both round alike.
+pub fn chord_squared_between([ax, ay, az]: [f64; 3], [bx, by, bz]: [f64; 3]) -> f64 {
+    (ax - bx) * (ax - bx) + (ay - by) * (ay - by) + (az - bz) * (az - bz)
 }
 
 fn row(latitude: f64) -> i32 {

@@ -5,6 +5,7 @@ pub mod extract;
 pub mod fold;
 pub mod geo;
 pub mod include;
+pub mod matching;
 pub mod page;
 pub mod param;
 pub mod parse;

@@ -40,6 +40,9 @@ pub enum Filter {
     Chain { param: &'static SearchParam, target: ResourceType, inner: Box<Filter> },
     /// A resource that points here by the reference meets the inner condition (`_has`).
     Has { param: &'static SearchParam, inner: Box<Filter> },
+    /// At least one alternative holds; an alternative holds when each of its filters does. So one without filters always
+    /// holds, and of no alternatives none does. How many there are is for the one who makes them to bound.
+    Any(Vec<Vec<Filter>>),
     /// Nothing can match: a value that names nothing of this server.
     Nothing,
 }

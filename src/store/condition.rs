@@ -35,7 +35,7 @@ pub(super) fn condition(sql: &mut Sql, t: &str, test: &Test) {
 }
 
 /// In parentheses by halves: a database counts how deep an expression is, and a chain of ORs is as deep as it is long.
-fn any<T>(sql: &mut Sql, items: &[T], one: &mut dyn FnMut(&mut Sql, &T)) {
+pub(super) fn any<T>(sql: &mut Sql, items: &[T], one: &mut dyn FnMut(&mut Sql, &T)) {
     match items {
         [] => {}
         [item] => one(sql, item),

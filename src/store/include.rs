@@ -3,10 +3,13 @@
 use diesel::sql_types as st;
 
 use crate::fhir::types::{Instant, ResourceType};
+use crate::search::query::Filter;
 
+use super::condition::any;
 use super::conn::Conn;
 use super::error::StoreError;
 use super::page::Found;
+use super::predicate::Predicates;
 use super::sql::Sql;
 
 /// Which references to follow, from which resources.
@@ -19,6 +22,15 @@ pub struct Step<'a> {
     pub reverse: bool,
     /// Only resources of this type.
     pub only: Option<ResourceType>,
+    /// Only resources that meet one of these; `None`: all.
+    pub visible: Option<&'a [Visible]>,
+}
+
+/// Resources of one type that may come along: those that every filter holds for, all of the type when there is none.
+#[derive(Clone, Debug)]
+pub struct Visible {
+    pub resource_type: ResourceType,
+    pub filters: Vec<Filter>,
 }
 
 /// The live resources that a step leads to, in order of their row ids, at most `limit`.
@@ -26,7 +38,10 @@ pub struct Step<'a> {
 /// # Errors
 /// [`StoreError`] of the statement.
 pub async fn follow(conn: &mut Conn, step: Step<'_>, limit: i64) -> Result<Vec<Found>, StoreError> {
-    if step.rids.is_empty() || step.params.is_empty() {
+    let visible: Option<Vec<&Visible>> = step.visible.map(|visible| {
+        visible.iter().filter(|visible| step.only.is_none_or(|only| only == visible.resource_type)).collect()
+    });
+    if step.rids.is_empty() || step.params.is_empty() || visible.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
     let mut sql = conn.sql("SELECT r.rid, r.rtype, r.id, r.version, r.last_updated, r.body FROM (SELECT DISTINCT ");
@@ -45,6 +60,17 @@ pub async fn follow(conn: &mut Conn, step: Step<'_>, limit: i64) -> Result<Vec<F
     sql.text(conn.dialect().go_on()).text(") i CROSS JOIN resource r WHERE r.rid = i.rid AND r.live = 1");
     if let Some(only) = step.only {
         sql.text(" AND r.rtype = ").i16(only.code());
+    }
+    if let Some(visible) = visible {
+        let mut predicates = Predicates::new(sql.dialect);
+        sql.text(" AND ");
+        any(&mut sql, &visible, &mut |sql, visible| {
+            sql.text("(r.rtype = ").i16(visible.resource_type.code());
+            for filter in &visible.filters {
+                sql.text(" AND ").append(predicates.probe(filter, "r.rid"));
+            }
+            sql.text(")");
+        });
     }
     sql.text(" ORDER BY r.rid LIMIT ").i64(limit);
     found(conn, &sql).await

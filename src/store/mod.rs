@@ -6,6 +6,7 @@ mod condition;
 pub mod conn;
 pub mod dialect;
 pub mod error;
+mod filter;
 pub mod history;
 pub mod include;
 pub mod index;

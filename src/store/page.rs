@@ -14,12 +14,13 @@ use crate::fhir::types::{Instant, ResourceType};
 use crate::search::extract::PART;
 use crate::search::page::KeyValue;
 use crate::search::param::{ParamKind, SearchParam};
-use crate::search::query::{Filter, SortBy, SortKey, Test, TypeQuery};
+use crate::search::query::{Filter, SortBy, SortKey, TypeQuery};
 
 use super::condition::chord;
 use super::conn::Conn;
 use super::dialect::Dialect;
 use super::error::StoreError;
+use super::filter::{comes_in_order, is_near, lists_names};
 use super::predicate::Predicates;
 use super::sql::Sql;
 
@@ -155,7 +156,7 @@ fn append_probes(sql: &mut Sql, predicates: &mut Predicates, probes: &[&Filter],
         sql.text(" AND ").append(probe);
     }
     // What a `_has` leads to may be only a name, or of another type; every other index row belongs to a live resource.
-    if part.filters.iter().any(|filter| matches!(filter, Filter::Has { .. })) {
+    if part.filters.iter().any(lists_names) {
         let (exists, end) = sql.dialect.exists();
         sql.text(" AND ")
             .text(exists)
@@ -216,24 +217,6 @@ async fn driver(
         Some((at, _)) => Some(at),
         None => None,
     })
-}
-
-/// A circle on the globe: few rows of many, so that a walk over the type would probe long before it has a page.
-fn is_near(filter: &Filter) -> bool {
-    match filter {
-        Filter::Value { test, .. } => matches!(test, Test::Near(_)),
-        Filter::Chain { inner, .. } | Filter::Has { inner, .. } => is_near(inner),
-        _ => false,
-    }
-}
-
-/// The index yields the matches of one code in order of the row ids, so that a page ends the statement.
-fn comes_in_order(filter: &Filter) -> bool {
-    match filter {
-        Filter::Value { test: Test::Token(tokens), .. } => matches!(tokens.as_slice(), [token] if token.code.is_some()),
-        Filter::Value { test: Test::Reference(references), .. } => references.len() == 1,
-        _ => false,
-    }
 }
 
 thread_local! {

@@ -2,6 +2,8 @@
 //! on a row id at hand. One filter drives a search, the others are probes. Chains and `_has` are nested: recursion here,
 //! nested SELECTs there.
 
+mod alternatives;
+
 use std::collections::BTreeMap;
 
 use crate::fhir::types::ResourceType;
@@ -11,6 +13,7 @@ use crate::search::value::Target;
 
 use super::condition::{condition, last_updated, within};
 use super::dialect::Dialect;
+use super::filter::{lists_names, tells_live};
 use super::sql::Sql;
 
 pub(super) struct Predicates {
@@ -33,12 +36,13 @@ impl Predicates {
     }
 
     /// `SELECT … AS rid …` of all resources that meet the filter, perhaps repeated; `None` for a filter that says what a
-    /// resource must not have, since no index lists those.
+    /// resource must not have, since no index lists those; see [`super::filter::is_listed`].
     pub(super) fn drive(&mut self, filter: &Filter) -> Option<Sql> {
         let t = self.alias();
         let mut sql = self.sql("SELECT ");
         match filter {
             Filter::Not { .. } | Filter::Missing { missing: true, .. } => return None,
+            Filter::Any(alternatives) => return self.drive_any(alternatives),
             Filter::Nothing => {
                 sql.text("rid FROM resource WHERE 1 = 0");
             }
@@ -69,7 +73,7 @@ impl Predicates {
                 sql.made(format!("{t}.rid AS rid FROM ("));
                 self.look_up(&mut sql, from, &i, &format!("index_reference {t}"));
                 sql.made(format!("{t}.target = {i}.rid AND {t}.param = ")).i32(param.id);
-                if matches!(**inner, Filter::Has { .. }) {
+                if lists_names(inner) {
                     self.live(&mut sql, *target, &format!("{i}.rid"));
                 }
                 sql.made(self.dialect.looked_up(&t));
@@ -179,6 +183,7 @@ impl Predicates {
         let mut sql = self.sql("");
         let t = self.alias();
         match filter {
+            Filter::Any(alternatives) => return self.probe_any(alternatives, rid),
             Filter::Nothing => {
                 sql.text("1 = 0");
             }
@@ -230,16 +235,9 @@ impl Predicates {
         sql
     }
 
-    /// The rest of a chain. A filter that asks for no index row of the resource itself also meets names that no live
-    /// resource has, and resources of another type, so there the resource is asked for.
+    /// The rest of a chain. Where the filter does not tell that the resource is live and of this type, that is asked too.
     fn probe_next(&mut self, sql: &mut Sql, base: ResourceType, inner: &Filter, rid: &str) {
-        if matches!(
-            inner,
-            Filter::Not { .. }
-                | Filter::Missing { missing: true, .. }
-                | Filter::Has { .. }
-                | Filter::LastUpdated { .. }
-        ) {
+        if !tells_live(inner) {
             self.live(sql, base, rid);
         }
         sql.text(" AND ");

@@ -89,13 +89,18 @@ impl Server {
         self.database.as_ref().map(|database| database.url.as_str())
     }
 
+    /// The URL of its database, whichever it is.
+    pub fn store_url(&self) -> String {
+        let file = || format!("sqlite:{}", self.data.path().join("plumbline.db").display());
+        self.database_url().map_or_else(file, str::to_owned)
+    }
+
     /// A second server process on the same database.
     pub fn second(&self, settings: &[(&str, &str)]) -> Self {
         let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let file = format!("sqlite:{}", self.data.path().join("plumbline.db").display());
-        let url = self.database_url().unwrap_or(&file);
+        let url = self.store_url();
         let settings: Vec<(&str, &str)> =
-            own.chain(settings.iter().copied()).chain([("PLUMBLINE_DATABASE_URL", url)]).collect();
+            own.chain(settings.iter().copied()).chain([("PLUMBLINE_DATABASE_URL", url.as_str())]).collect();
         Self::start(&settings, None)
     }
 

@@ -1,13 +1,17 @@
 //! Search, as R4 search.html, Plan-Net 1.2.0 and the product's own rules have it. The tests are tables where that pays:
 //! a query, and the ids of the resources that it finds.
 
+mod alternatives;
 mod chain;
 mod combination;
 mod date;
 mod fuzz;
 mod has;
 mod include;
+mod leaves;
+mod matching;
 mod near;
+mod nested;
 mod oracle;
 mod paging;
 mod plan_net;
@@ -21,6 +25,7 @@ mod system;
 mod token;
 mod total;
 mod uri;
+mod world;
 
 use serde_json::{Value, json};
 
