@@ -2,20 +2,22 @@
 
 mod turns;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::Settings;
 use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
+use crate::limits::Limits;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
 use crate::search::parse::{Context, Handling};
 use crate::store::error::StoreError;
-use crate::store::shared;
-use crate::store::{Limits, Store};
+use crate::store::{self, Store, shared};
 use crate::validate::Validator;
 pub use turns::Turns;
 
@@ -35,14 +37,19 @@ pub struct App {
     pub validator: Arc<Validator>,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
+    /// How often one client may ask.
+    pub limits: Limits,
+    /// Where the web pages of registered SMART clients come from: `https://app.example`, as browsers write it (RFC 6454, 6.2).
+    /// Pages from elsewhere may read what everybody may read, and nothing else.
+    pub origins: ArcSwap<HashSet<String>>,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
 }
 
 /// The bounds of the store, from the settings.
-pub fn store_limits(settings: &Settings) -> Limits {
-    Limits {
+pub fn store_limits(settings: &Settings) -> store::Limits {
+    store::Limits {
         search_ms: settings.search.limit_ms,
         search_inline_ms: settings.search.inline_ms,
         readers: settings.store.readers,
@@ -74,7 +81,20 @@ impl App {
         let bundles = Semaphore::new(cores * BUNDLES_PER_CORE);
         let terminology = Arc::clone(validator.terminology());
         let turns = Turns::new(cores);
-        Ok(Arc::new(Self { store, settings, terminology, signature, validator, bases, bundles, turns }))
+        let limits = Limits::new(&settings.limits);
+        let origins = ArcSwap::default();
+        Ok(Arc::new(Self {
+            store,
+            settings,
+            terminology,
+            signature,
+            validator,
+            bases,
+            limits,
+            origins,
+            bundles,
+            turns,
+        }))
     }
 
     /// A turn at a Bundle, held until it is answered: taken apart, a Bundle is many times as large as its text.

@@ -11,6 +11,8 @@ pub mod packages;
 
 pub mod store;
 
+pub mod limits;
+
 pub mod app;
 pub mod interactions;
 

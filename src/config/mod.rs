@@ -1,5 +1,9 @@
 //! Settings: built-in default, then `plumbline.yaml`, then the environment (`PLUMBLINE_…`), then the command line.
 
+mod limits;
+mod network;
+mod server;
+
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -7,6 +11,9 @@ use figment::providers::{Env, Format, Yaml};
 use serde::{Deserialize, Serialize};
 
 use crate::validate::Enforce;
+pub use limits::Limits;
+pub use network::Network;
+pub use server::{ClientCertificates, Server};
 
 /// Every setting with its default, unit and reason; compiled in, and the documentation of the settings.
 pub const DEFAULTS: &str = include_str!("default.yaml");
@@ -21,21 +28,12 @@ pub struct Settings {
     pub data: PathBuf,
     pub database_url: Option<String>,
     pub server: Server,
+    pub limits: Limits,
     pub search: Search,
     pub store: StoreSettings,
     pub validation: Validation,
     pub import: Import,
     pub log: Log,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    pub listen: String,
-    pub base_url: Option<String>,
-    pub workers: usize,
-    pub body_bytes_max: usize,
-    pub connections_max: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -134,7 +132,15 @@ impl Settings {
         at_least("store.queue_max", self.store.queue_max, 1);
         at_least("server.body_bytes_max", self.server.body_bytes_max, 1024);
         at_least("import.transaction_resources", self.import.transaction_resources, 1);
+        faults.extend(self.server.fault());
+        faults.extend(self.limits.faults());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
+    }
+
+    /// The settings where nobody set anything.
+    #[cfg(test)]
+    pub(crate) fn defaults() -> Result<Self, String> {
+        Figment::from(Yaml::string(DEFAULTS)).extract().map_err(|error| error.to_string())
     }
 
     /// The database's URL: as set, or a SQLite file in the data folder.
@@ -149,8 +155,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_complete_and_sound() {
-        let settings: Settings = Figment::from(Yaml::string(DEFAULTS)).extract().expect("defaults");
-        settings.check().expect("sound");
+        Settings::defaults().expect("defaults").check().expect("sound");
     }
 
     #[test]

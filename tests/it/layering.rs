@@ -13,9 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["validate"]),
     ("files", &[]),
     ("packages", &["fhir", "files"]),
-    ("app", &["fhir", "config", "search", "validate", "store"]),
+    ("limits", &["config"]),
+    ("app", &["fhir", "config", "search", "validate", "store", "limits"]),
     ("interactions", &["fhir", "config", "search", "validate", "store", "app"]),
-    ("http", &["fhir", "search", "store", "app", "interactions"]),
+    ("http", &["fhir", "config", "search", "store", "app", "interactions"]),
     ("demo", &[]),
     ("ingest", &["fhir", "config", "search", "validate", "store", "app", "interactions"]),
     ("export", &["fhir", "files", "search", "store", "app"]),
@@ -42,6 +43,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that belong to one module.
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "cli"]),
+    ("actix_tls", &["http"]),
+    ("governor", &["limits"]),
     ("diesel", &["store"]),
     ("diesel_async", &["store"]),
     ("tokio_postgres", &["store"]),
