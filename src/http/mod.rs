@@ -1,10 +1,16 @@
 //! The only user of actix-web: routes, what a request says beside its body, and how an answer is shaped.
 
+mod address;
 mod body;
+mod cors;
 mod fhir;
+mod headers;
 mod health;
+mod hosts;
+mod http2;
 mod negotiate;
 mod operations;
 mod respond;
 pub mod routes;
 pub mod server;
+pub mod tls;
