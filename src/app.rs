@@ -2,12 +2,15 @@
 
 mod turns;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::auth::caller::Identity;
+use crate::auth::client::Client;
 use crate::auth::issuers::Issuers;
 use crate::auth::jwks::RemoteKeys;
 use crate::auth::keys::{KeyError, Keys, Seal};
@@ -16,14 +19,14 @@ use crate::auth::token::{TokenError, Tokens};
 use crate::config::Settings;
 use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
+use crate::limits::Limits;
 use crate::net;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
 use crate::search::parse::{Context, Handling};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
-use crate::store::{Limits, Store};
-use crate::store::{records, shared};
+use crate::store::{self, Store, records, shared};
 use crate::validate::Validator;
 pub use turns::Turns;
 
@@ -50,14 +53,19 @@ pub struct App {
     /// Keys of clients and of other authorization servers.
     pub remote_keys: Arc<RemoteKeys>,
     tokens: OnceCell<Tokens>,
+    /// How often one client may ask.
+    pub limits: Limits,
+    /// Where the web pages of registered SMART clients come from: `https://app.example`, as browsers write it (RFC 6454, 6.2).
+    /// Pages from elsewhere may read what everybody may read, and nothing else.
+    pub origins: ArcSwap<HashSet<String>>,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
 }
 
 /// The bounds of the store, from the settings.
-pub fn store_limits(settings: &Settings) -> Limits {
-    Limits {
+pub fn store_limits(settings: &Settings) -> store::Limits {
+    store::Limits {
         search_ms: settings.search.limit_ms,
         search_inline_ms: settings.search.inline_ms,
         readers: settings.store.readers,
@@ -94,6 +102,8 @@ impl App {
         let terminology = Arc::clone(validator.terminology());
         let turns = Turns::new(cores);
         let anonymous = Arc::new(Identity::anonymous(Scopes::parse(&settings.auth.anonymous_scope)));
+        let limits = Limits::new(&settings.limits);
+        let origins = ArcSwap::default();
         Ok(Arc::new(Self {
             store,
             settings,
@@ -105,6 +115,8 @@ impl App {
             urn: name.urn().to_string(),
             remote_keys: Arc::new(RemoteKeys::new(client)),
             tokens: OnceCell::new(),
+            limits,
+            origins,
             bundles,
             turns,
         }))
@@ -132,6 +144,16 @@ impl App {
             Ok(Tokens::new(self.store.clone(), keys, names, issuers))
         };
         self.tokens.get_or_try_init(open).await
+    }
+
+    /// Learns where the pages of clients come from that were registered meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn learn_origins(&self) -> Result<(), StoreError> {
+        let clients = self.store.read(async |conn: &mut Conn| records::list::<Client>(conn).await).await?;
+        self.origins.store(Arc::new(clients.iter().flat_map(|(_, client)| client.origins()).collect()));
+        Ok(())
     }
 
     /// Forgets what authorization keeps and is over, and replaces its keys when they are due.

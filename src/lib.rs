@@ -13,6 +13,7 @@ pub mod packages;
 pub mod store;
 
 pub mod auth;
+pub mod limits;
 
 pub mod app;
 pub mod interactions;

@@ -18,6 +18,10 @@ impl Database {
     pub fn plumbline(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plumbline"));
         command.args(arguments).arg("--data").arg(&self.directory);
+        // The load comes from one address.
+        for limit in ["ADDRESS", "AUTH", "CLIENT"] {
+            command.env(format!("PLUMBLINE_LIMITS__{limit}_PER_S"), "0");
+        }
         if let Some(url) = &self.postgres {
             command.arg("--database-url").arg(url);
         }

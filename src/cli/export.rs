@@ -32,7 +32,7 @@ pub struct ExportArgs {
     /// Folder for the files; made if it is not there
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Only these types [default: all]
+    /// Only these types [default: all but AuditEvent, which is the record of this server]
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
     /// Compress the files
@@ -93,7 +93,8 @@ pub async fn run(app: &Arc<App>, args: &ExportArgs) -> anyhow::Result<ExitCode> 
 
 fn types(named: &[String]) -> anyhow::Result<Vec<ResourceType>> {
     if named.is_empty() {
-        return Ok(ResourceType::ALL.to_vec());
+        let all = ResourceType::ALL.iter().copied();
+        return Ok(all.filter(|it| *it != ResourceType::AuditEvent).collect());
     }
     let known = || ResourceType::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", ");
     let parse = |name: &String| {

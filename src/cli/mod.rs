@@ -183,16 +183,16 @@ fn bases(settings: &Settings) -> Vec<String> {
         Some(url) => vec![url.trim_end_matches('/').to_owned()],
         None => {
             let (host, port) = settings.server.listen.rsplit_once(':').unwrap_or((&settings.server.listen, "8080"));
-            own_bases(host, port)
+            own_bases(settings.server.scheme(), host, port)
         }
     }
 }
 
 /// The names that this machine has for itself, the given one first.
-fn own_bases(host: &str, port: &str) -> Vec<String> {
+fn own_bases(scheme: &str, host: &str, port: &str) -> Vec<String> {
     let mut bases: Vec<String> =
-        [host, "127.0.0.1", "localhost", "[::1]"].iter().map(|host| format!("http://{host}:{port}/fhir")).collect();
-    bases.sort_by_key(|base| !base.starts_with(&format!("http://{host}:")));
+        [host, "127.0.0.1", "localhost", "[::1]"].iter().map(|host| format!("{scheme}://{host}:{port}/fhir")).collect();
+    bases.sort_by_key(|base| !base.starts_with(&format!("{scheme}://{host}:")));
     bases.dedup();
     bases
 }

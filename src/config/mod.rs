@@ -1,7 +1,10 @@
 //! Settings: built-in default, then `plumbline.yaml`, then the environment (`PLUMBLINE_…`), then the command line.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod auth;
+mod limits;
+mod network;
+mod server;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +14,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::validate::Enforce;
+pub use auth::{Auth, Issuer, Secret};
+pub use limits::Limits;
+pub use network::Network;
+pub use server::{ClientCertificates, Server};
 
 /// Every setting with its default, unit and reason; compiled in, and the documentation of the settings.
 pub const DEFAULTS: &str = include_str!("default.yaml");
@@ -28,6 +35,7 @@ pub struct Settings {
     pub data: PathBuf,
     pub database_url: Option<String>,
     pub server: Server,
+    pub limits: Limits,
     pub search: Search,
     pub store: StoreSettings,
     pub validation: Validation,
@@ -35,16 +43,6 @@ pub struct Settings {
     pub auth: Auth,
     pub import: Import,
     pub log: Log,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    pub listen: String,
-    pub base_url: Option<String>,
-    pub workers: usize,
-    pub body_bytes_max: usize,
-    pub connections_max: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -112,78 +110,6 @@ impl Net {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Auth {
-    pub anonymous_scope: String,
-    pub key: Option<Secret>,
-    pub key_days: u32,
-    pub backend_token_s: u32,
-    pub app_token_s: u32,
-    pub code_s: u32,
-    pub online_s: u32,
-    pub offline_days: u32,
-    pub lock_after: u32,
-    pub lock_s: u32,
-    pub dynamic_registration: bool,
-    pub registration_scope: String,
-    pub issuers: Vec<Issuer>,
-}
-
-/// Another authorization server whose tokens are accepted.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Issuer {
-    /// The `iss` of its tokens.
-    pub issuer: String,
-    pub jwks_url: String,
-    /// The `aud` of tokens for this server; unset: the FHIR base.
-    #[serde(default)]
-    pub audience: Option<String>,
-    #[serde(default = "Issuer::scope_claim")]
-    pub scope_claim: String,
-    /// From its scopes to SMART scopes; empty: its scopes are SMART scopes.
-    #[serde(default)]
-    pub scopes: BTreeMap<String, String>,
-    #[serde(default = "Issuer::fhir_user_claim")]
-    pub fhir_user_claim: String,
-    /// Where it says of which Organization a user is an administrator.
-    #[serde(default)]
-    pub organization_claim: Option<String>,
-}
-
-impl Issuer {
-    fn scope_claim() -> String {
-        "scope".into()
-    }
-
-    fn fhir_user_claim() -> String {
-        "fhirUser".into()
-    }
-}
-
-/// A value that is shown nowhere.
-#[derive(Clone, Deserialize)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(secret)")
-    }
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct Import {
     pub transaction_resources: usize,
 }
@@ -243,7 +169,15 @@ impl Settings {
         at_least("server.body_bytes_max", self.server.body_bytes_max, 1024);
         at_least("import.transaction_resources", self.import.transaction_resources, 1);
         faults.extend(self.net.ranges().err());
+        faults.extend(self.server.fault());
+        faults.extend(self.limits.faults());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
+    }
+
+    /// The settings where nobody set anything.
+    #[cfg(test)]
+    pub(crate) fn defaults() -> Result<Self, String> {
+        Figment::from(Yaml::string(DEFAULTS)).extract().map_err(|error| error.to_string())
     }
 
     /// The database's URL: as set, or a SQLite file in the data folder.
@@ -282,8 +216,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_complete_and_sound() {
-        let settings: Settings = Figment::from(Yaml::string(DEFAULTS)).extract().expect("defaults");
-        settings.check().expect("sound");
+        Settings::defaults().expect("defaults").check().expect("sound");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use super::outcome::{Issue, IssueCode};
 
@@ -76,6 +77,8 @@ pub struct FhirError {
     pub source: Option<Box<dyn Error + Send + Sync>>,
     /// ETag version of the deletion, for a 410 (R4 http.html#read).
     pub version: Option<i64>,
+    /// After which time it may be tried again.
+    pub wait: Option<Duration>,
 }
 
 impl FhirError {
@@ -89,7 +92,7 @@ impl FhirError {
     }
 
     pub fn with_issues(kind: Kind, issues: Vec<Issue>) -> Self {
-        Self { kind, issues, source: None, version: None }
+        Self { kind, issues, source: None, version: None, wait: None }
     }
 
     pub fn malformed(diagnostics: impl Into<String>) -> Self {
@@ -111,10 +114,26 @@ impl FhirError {
         self
     }
 
+    /// A refusal of too many requests.
+    pub fn throttled(who: &str, wait: Duration) -> Self {
+        let sentence = format!("Too many requests from {who}; try again in {} s.", seconds(wait));
+        Self { wait: Some(wait), ..Self::new(Kind::Throttled, sentence) }
+    }
+
+    /// Whole seconds after which it may be tried again.
+    pub fn wait_s(&self) -> Option<u64> {
+        self.wait.map(seconds)
+    }
+
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
+}
+
+/// Rounded up.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 impl fmt::Display for FhirError {

@@ -1,24 +1,26 @@
 //! Who makes a request: the bearer of a token (RFC 6750), or somebody who does not say.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
 use crate::app::App;
-use crate::auth::caller::{Caller, Thumbprint};
+use crate::auth::caller::Caller;
 use crate::auth::token::TokenError;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
 use crate::interactions::audit;
+
+use super::address::client_address;
+use super::tls::client_certificate;
 
 /// The caller of a request.
 ///
 /// # Errors
 /// 401 for a token that is not accepted, 400 for one in the URL, where it would be kept in logs; 503 when it cannot be checked.
 pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, FhirError> {
-    let address = address(app, request);
+    let address = client_address(app, request);
     let query = request.query_string();
     if query.contains("access_token")
         && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
@@ -35,8 +37,12 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
         return Err(invalid("The Authorization header is 'Bearer', a space and an access token."));
     };
     let tokens = app.tokens().await.map_err(|error| unavailable(error.into()))?;
-    match tokens.identify(token, app.now(), certificate(request).as_ref()).await {
-        Ok(identity) => Ok(Caller { identity, address }),
+    match tokens.identify(token, app.now(), client_certificate(request).as_ref()).await {
+        Ok(identity) => {
+            let client = identity.client.as_deref().unwrap_or_default();
+            app.limits.check_client(client).map_err(|wait| FhirError::throttled("your app", wait))?;
+            Ok(Caller { identity, address })
+        }
         Err(TokenError::Invalid(sentence)) => Err(invalid(sentence)),
         Err(error) => Err(unavailable(error)),
     }
@@ -45,7 +51,7 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
 /// Records a refusal for lack of rights. Who it was is known as far as the token was accepted.
 pub(super) async fn record(app: &Arc<App>, request: &HttpRequest, error: &FhirError) {
     if matches!(error.kind, Kind::Unauthenticated | Kind::Forbidden) {
-        let nobody = Caller { identity: Arc::clone(&app.anonymous), address: address(app, request) };
+        let nobody = Caller { identity: Arc::clone(&app.anonymous), address: client_address(app, request) };
         let caller = caller(app, request).await.unwrap_or(nobody);
         audit::record_refusal(app, &caller, request.method().as_str(), request.path(), error).await;
     }
@@ -57,14 +63,4 @@ fn invalid(sentence: &str) -> FhirError {
 
 fn unavailable(error: TokenError) -> FhirError {
     FhirError::new(Kind::Unavailable, "Tokens cannot be checked now; try again later.").caused_by(error)
-}
-
-/// Where a request comes from.
-pub(super) fn address(_app: &App, request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|peer| peer.ip())
-}
-
-/// The certificate that the connection was made with.
-pub(super) fn certificate(_request: &HttpRequest) -> Option<Thumbprint> {
-    None
 }

@@ -1,8 +1,13 @@
 //! The only user of actix-web: routes, what a request says beside its body, and how an answer is shaped.
 
+mod address;
 mod body;
+mod cors;
 mod fhir;
+mod headers;
 mod health;
+mod hosts;
+mod http2;
 mod identify;
 mod negotiate;
 mod operations;
@@ -10,3 +15,4 @@ mod respond;
 pub mod routes;
 pub mod server;
 mod smart;
+pub mod tls;

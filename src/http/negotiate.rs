@@ -13,6 +13,8 @@ use crate::fhir::xml;
 use crate::interactions::expected::{Expected, version_of};
 use crate::search::parse::Handling;
 
+use super::hosts;
+
 /// JSON or XML, under the name that the client used for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
@@ -65,7 +67,7 @@ impl Wishes {
     /// # Errors
     /// 406 when the client accepts neither JSON nor XML; 400 for a `_summary` that is none.
     pub fn read(app: &App, request: &HttpRequest, form: &[u8]) -> Result<Self, FhirError> {
-        let mut wishes = Self { base: base(app, request), ..Self::plain(app) };
+        let mut wishes = Self { base: hosts::base(app, request), ..Self::plain(app) };
         let mut named = None;
         if !(request.query_string().is_empty() && form.is_empty()) {
             let pairs = form_urlencoded::parse(request.query_string().as_bytes()).chain(form_urlencoded::parse(form));
@@ -100,17 +102,6 @@ impl Wishes {
             }
         }
         Ok(wishes)
-    }
-}
-
-/// The base as the client reached it: the setting, or what its Host header says. Only loopback names come this far.
-pub(super) fn base(app: &App, request: &HttpRequest) -> String {
-    if app.settings.server.base_url.is_some() {
-        return app.base().to_owned();
-    }
-    match request.headers().get(header::HOST).and_then(|host| host.to_str().ok()) {
-        Some(host) if super::server::is_own_host(app, host) => format!("http://{host}/fhir"),
-        _ => app.base().to_owned(),
     }
 }
 

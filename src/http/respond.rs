@@ -127,7 +127,9 @@ pub fn refusal(app: &App, wishes: &Wishes, error: &FhirError) -> HttpResponse {
     if let Some(challenge) = challenge(error) {
         response.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
-    if error.kind == Kind::Unavailable {
+    if let Some(wait_s) = error.wait_s() {
+        response.insert_header((header::RETRY_AFTER, wait_s));
+    } else if error.kind == Kind::Unavailable {
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
     }
     let body = operation_outcome(&error.issues).to_string().into_bytes();

@@ -1,25 +1,28 @@
 //! The HTTP server: listening, limits, and who may talk to it.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
-use actix_web::http::{Version, header};
+use actix_web::http::Method;
 use actix_web::middleware::{Compress, Next, from_fn};
 use actix_web::web::{Data, PayloadConfig};
-use actix_web::{Error, HttpServer};
+use actix_web::{Error, HttpResponse, HttpServer};
 
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
-use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::excerpt;
 
+use super::address::client_address;
 use super::body::{self, Refused};
 use super::fhir::refused;
+use super::http2::{self, Place};
 use super::routes::routes;
+use super::tls::{self, Tls};
+use super::{cors, headers, hosts};
 
 /// How long a client may take to send its request's head, and to leave.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -27,11 +30,11 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const SHUTDOWN_S: u64 = 15;
 
-/// Serves until it is told to stop.
+/// Serves until it is told to stop: over TLS when there is a certificate, and then HTTP/2 as well as HTTP/1.1.
 ///
 /// # Errors
-/// When the listener cannot be used.
-pub fn serve(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
+/// When the listener or the certificate cannot be used.
+pub fn serve(app: &Arc<App>, listener: TcpListener, tls: Option<Tls>) -> std::io::Result<Server> {
     let shared = Data::new(Arc::clone(app));
     let body_bytes_max = app.settings.server.body_bytes_max;
     let factory = move || {
@@ -39,8 +42,8 @@ pub fn serve(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
             .app_data(shared.clone())
             .app_data(PayloadConfig::new(body_bytes_max))
             .configure(routes)
-            .wrap(from_fn(guard))
             .wrap(Compress::default())
+            .wrap(from_fn(guard))
     };
     let mut server = HttpServer::new(factory)
         .client_request_timeout(CLIENT_PATIENCE)
@@ -55,13 +58,17 @@ pub fn serve(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
     if app.settings.server.workers > 0 {
         server = server.workers(app.settings.server.workers);
     }
-    Ok(server.listen(listener)?.run())
+    let Some(tls) = tls else { return Ok(server.listen(listener)?.run()) };
+    let acceptor = tls.acceptor().map_err(std::io::Error::other)?;
+    tls.watch()?;
+    let server = server.on_connect(|connection, data| {
+        tls::remember(connection, data);
+        http2::prepare(data);
+    });
+    Ok(server.listen_openssl(listener, acceptor)?.run())
 }
 
-/// Refuses what did not come for this server by name, and turns faults of the transport into OperationOutcomes.
-///
-/// Without authorization the only protection is that nobody but this machine reaches the server. A web page in a browser
-/// here could, under a name of its own that it lets point to this machine: so the name must be one of ours.
+/// Lets in what may come in, turns faults of the transport into OperationOutcomes, and completes every answer.
 async fn guard(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -69,52 +76,73 @@ async fn guard(
     let Some(app) = request.app_data::<Data<Arc<App>>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
-    if let Some(error) = foreign(&app, &request) {
-        let response = refused(&app, request.request(), error);
-        return Ok(request.into_response(response));
-    }
-    if let Err(fault) = body::admit(&mut request, app.settings.server.body_bytes_max).await {
-        let error = match fault {
-            Refused::Encoding(encoding) => {
-                let sentence = format!(
-                    "The Content-Encoding '{}' is not supported; send gzip, deflate or none.",
-                    excerpt(&encoding)
-                );
-                FhirError::new(Kind::UnsupportedMedia, sentence)
+    let (admitted, place) = match http2::enter(&request) {
+        Ok(place) => (admit(&app, &mut request).await, place),
+        Err(status) => (Err(HttpResponse::new(status)), Place::default()),
+    };
+    let mut response = match admitted {
+        Ok(()) => {
+            let response = next.call(request).await?;
+            // What actix refuses by itself has no OperationOutcome yet.
+            match response.response().error().map(|error| transport_error(&app, error)) {
+                Some(error) => {
+                    let outcome = refused(&app, response.request(), error);
+                    response.into_response(outcome)
+                }
+                None => response.map_into_boxed_body(),
             }
-            Refused::Unreadable(error) => transport_error(&app, &error),
-        };
-        let response = refused(&app, request.request(), error);
-        return Ok(request.into_response(response));
-    }
-    let response = next.call(request).await?;
-    // What actix refuses by itself has no OperationOutcome yet.
-    match response.response().error().map(|error| transport_error(&app, error)) {
-        Some(error) => {
-            let outcome = refused(&app, response.request(), error);
-            Ok(response.into_response(outcome))
         }
-        None => Ok(response.map_into_boxed_body()),
+        Err(response) => request.into_response(response),
+    };
+    headers::complete(&app.settings.server, &mut response);
+    cors::complete(&app.origins, &mut response);
+    Ok(response.map_body(|_head, body| http2::keep(body, place)))
+}
+
+/// Decides whether a request reaches its handler.
+///
+/// # Errors
+/// The response that it gets instead.
+async fn admit(app: &Data<Arc<App>>, request: &mut ServiceRequest) -> Result<(), HttpResponse> {
+    let refuse = |request: &ServiceRequest, error| refused(app, request.request(), error);
+    // Who asks for the server's health may know its address only, and has to ask often.
+    if !is_health(request) {
+        if let Err(wait) = limit(app, request) {
+            let error = FhirError::throttled("your address", wait);
+            return Err(refused(app, request.request(), error));
+        }
+        if let Some(error) = hosts::foreign(app, request) {
+            return Err(refuse(request, error));
+        }
+    }
+    if let Some(response) = cors::preflight(&app.origins, request) {
+        return Err(response);
+    }
+    match body::admit(request, app.settings.server.body_bytes_max).await {
+        Ok(()) => Ok(()),
+        Err(Refused::Encoding(encoding)) => {
+            let sentence =
+                format!("The Content-Encoding '{}' is not supported; send gzip, deflate or none.", excerpt(&encoding));
+            Err(refuse(request, FhirError::new(Kind::UnsupportedMedia, sentence)))
+        }
+        Err(Refused::Unreadable(error)) => Err(refuse(request, transport_error(app, &error))),
     }
 }
 
-/// The refusal of a request that names another server than this one, or none where HTTP wants one (RFC 9112, 3.2).
-fn foreign(app: &App, request: &ServiceRequest) -> Option<FhirError> {
-    let mut hosts = request.headers().get_all(header::HOST);
-    let (host, another) = (hosts.next(), hosts.next());
-    let has_none = host.is_none_or(|host| host.is_empty());
-    if another.is_some() || has_none && request.version() > Version::HTTP_10 {
-        return Some(FhirError::malformed("A request has one Host header."));
-    }
-    let named = host.filter(|host| !host.is_empty()).map(|host| host.to_str().unwrap_or("?"));
-    // A URL with a host in the request line means that host, whatever the header says.
-    let in_line = request.uri().authority().map(|authority| authority.as_str());
-    let is_foreign = [named, in_line].into_iter().flatten().any(|host| !is_own_host(app, host));
-    is_foreign.then(|| {
-        let sentence =
-            "This server does not answer under that name; use the address it printed at start, or set server.base_url.";
-        FhirError::new(Kind::Forbidden, sentence).code(IssueCode::Security)
-    })
+fn is_health(request: &ServiceRequest) -> bool {
+    matches!(request.match_info().as_str(), "/health/live" | "/health/ready")
+}
+
+/// Counts a request for its address.
+///
+/// # Errors
+/// The wait, when there are too many.
+fn limit(app: &App, request: &ServiceRequest) -> Result<(), Duration> {
+    let Some(address) = client_address(app, request.request()) else { return Ok(()) };
+    app.limits.check_address(address)?;
+    // The path as the router sees it: decoded.
+    let is_attempt = *request.method() == Method::POST && request.match_info().as_str().starts_with("/auth/");
+    if is_attempt { app.limits.check_auth(address) } else { Ok(()) }
 }
 
 fn transport_error(app: &App, error: &Error) -> FhirError {
@@ -134,22 +162,4 @@ fn transport_error(app: &App, error: &Error) -> FhirError {
             _ => FhirError::new(Kind::Internal, "Internal error."),
         },
     }
-}
-
-/// True for the names of this machine to itself and the name in `server.base_url`.
-pub fn is_own_host(app: &App, host: &str) -> bool {
-    let configured =
-        app.settings.server.base_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
-    if configured.is_some_and(|rest| rest.split('/').next().is_some_and(|own| own.eq_ignore_ascii_case(host))) {
-        return true;
-    }
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(name, _)| name);
-    name.eq_ignore_ascii_case("localhost")
-        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -80,15 +80,21 @@ fn resource(resource_type: ResourceType) -> Value {
         "profile": format!("http://hl7.org/fhir/StructureDefinition/{resource_type}"),
     });
     let profiles = profiles(resource_type);
+    // What is recorded is read and searched, and changed by nobody.
+    let is_record = resource_type == ResourceType::AuditEvent;
+    let mut interactions = vec!["read", "vread", "history-instance", "history-type", "search-type"];
+    if !is_record {
+        interactions.extend(["create", "update", "patch", "delete"]);
+    }
     let rest = json!({
-        "interaction": codes(&["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"]),
+        "interaction": codes(&interactions),
         "versioning": "versioned-update",
         "readHistory": true,
-        "updateCreate": true,
-        "conditionalCreate": true,
+        "updateCreate": !is_record,
+        "conditionalCreate": !is_record,
         "conditionalRead": "full-support",
-        "conditionalUpdate": true,
-        "conditionalDelete": "multiple",
+        "conditionalUpdate": !is_record,
+        "conditionalDelete": if is_record { "not-supported" } else { "multiple" },
         "referencePolicy": ["literal", "logical"],
         "searchInclude": includes(resource_type),
         "searchRevInclude": revincludes(resource_type),

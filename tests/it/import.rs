@@ -352,7 +352,8 @@ async fn what_is_exported_and_imported_elsewhere_is_the_same_directory() {
         assert!(!names.iter().any(|name| name.ends_with(".draft")), "{names:?}");
         assert_eq!(names.iter().filter(|name| name.starts_with("Practitioner.")).count(), 1, "{names:?}");
         there.import(&out).await;
-        for resource_type in ResourceType::ALL {
+        // Each has a record of its own.
+        for resource_type in ResourceType::ALL.iter().filter(|it| **it != ResourceType::AuditEvent) {
             assert_eq!(here.all(*resource_type).await, there.all(*resource_type).await);
         }
     }

@@ -22,4 +22,5 @@ mod robustness;
 mod search;
 mod smoke;
 mod terminology;
+mod transport;
 mod validation;

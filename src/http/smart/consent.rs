@@ -23,7 +23,7 @@ use crate::smart::login::{self, Session};
 use crate::store::conn::Conn;
 use crate::store::records;
 
-use super::super::negotiate::base;
+use super::super::hosts::base;
 use super::pages::{self, Page};
 use super::{form, log, nobody};
 

@@ -18,8 +18,10 @@ use crate::smart::error::{Code, OAuthError};
 use crate::smart::form::Form;
 use crate::smart::{discovery, introspect, launch, register, token};
 
+use super::address::client_address;
+use super::hosts::base;
 use super::identify;
-use super::negotiate::base;
+use super::tls::client_certificate;
 
 type Shared = Data<Arc<App>>;
 
@@ -135,7 +137,7 @@ fn credentials<'r>(request: &'r HttpRequest, form: &'r Form) -> Result<Credentia
         return Err(OAuthError::new(Code::InvalidRequest, "A request has one Authorization header."));
     }
     let authorization = authorization.map_err(|_no_text| OAuthError::invalid_client())?;
-    Ok(Credentials { authorization, form, certificate: identify::certificate(request) })
+    Ok(Credentials { authorization, form, certificate: client_certificate(request) })
 }
 
 fn is_bearer(header: &str) -> bool {
@@ -144,7 +146,7 @@ fn is_bearer(header: &str) -> bool {
 
 /// Somebody who is not known yet, from where they call.
 fn nobody(app: &App, request: &HttpRequest) -> Caller {
-    Caller { identity: Arc::clone(&app.anonymous), address: identify::address(app, request) }
+    Caller { identity: Arc::clone(&app.anonymous), address: client_address(app, request) }
 }
 
 async fn bearer(app: &Arc<App>, request: &HttpRequest) -> Result<Caller, OAuthError> {

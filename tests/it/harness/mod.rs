@@ -1,6 +1,7 @@
 //! A server of its own for each test: the real program, on a free port, over a fresh database.
 
 pub mod postgres;
+pub mod sockets;
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -75,8 +76,14 @@ impl Server {
         command.env("PLUMBLINE_LOG__FILTER", "warn");
         // Most tests are about something else than profiles, with resources that say no more than they need.
         command.env("PLUMBLINE_VALIDATION__ENFORCE", "base");
-        // And about something else than who may do it.
-        command.env("PLUMBLINE_AUTH__ANONYMOUS_SCOPE", "system/*.cruds");
+        // And about something else than who may do it. A server that others reach does not take that.
+        if !self.settings.iter().any(|(name, value)| name.ends_with("BASE_URL") && value.starts_with("https")) {
+            command.env("PLUMBLINE_AUTH__ANONYMOUS_SCOPE", "system/*.cruds");
+        }
+        // All tests come from one address, and in a hurry.
+        for limit in ["ADDRESS", "AUTH", "CLIENT"] {
+            command.env(format!("PLUMBLINE_LIMITS__{limit}_PER_S"), "0");
+        }
         if let Some(database) = &self.database {
             command.args(["--database-url", &database.url]);
         }
@@ -133,10 +140,17 @@ impl Server {
         let mut output = BufReader::new(process.stdout.take().expect("its output"));
         let mut first = String::new();
         output.read_line(&mut first).expect("its first line");
-        assert!(first.starts_with("http://127.0.0.1:"), "the first line is the base URL, not '{first}'");
+        assert!(first.starts_with("http"), "the first line is the base URL, not '{first}'");
         // Somebody has to read on, or the server would wait for it one day.
         std::thread::spawn(move || output.read_to_end(&mut Vec::new()));
-        self.base = format!("{}/fhir", first.trim());
+        self.base = if first.contains("://127.0.0.1:") {
+            format!("{}/fhir", first.trim())
+        } else {
+            // It calls itself what its setting says; what leads to it is this.
+            let has_tls = self.settings.iter().any(|(name, _)| name == "PLUMBLINE_SERVER__TLS_CERT");
+            let scheme = if has_tls { "https" } else { "http" };
+            format!("{scheme}://127.0.0.1:{}/fhir", sockets::port(process.id()))
+        };
         *self.process.lock().expect("no test panicked here") = Some(process);
     }
 

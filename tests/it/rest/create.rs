@@ -18,8 +18,6 @@ fn supporting() -> Vec<Value> {
         json!({"resourceType": "Binary", "contentType": "text/plain", "data": "SGVsbG8="}),
         json!({"resourceType": "Consent", "status": "active", "scope": code, "category": [code], "policyRule": code}),
         json!({"resourceType": "Communication", "status": "completed"}),
-        json!({"resourceType": "AuditEvent", "type": {"system": "urn:test", "code": "x"}, "recorded": "2026-01-31T12:00:00Z",
-            "agent": [{"requestor": true}], "source": {"observer": {"display": "Server"}}}),
     ]
 }
 

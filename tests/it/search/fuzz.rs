@@ -25,7 +25,6 @@ const TYPES: &[&str] = &[
     "Binary",
     "Consent",
     "Communication",
-    "AuditEvent",
     "",
 ];
 const CODES: &[&str] = &[

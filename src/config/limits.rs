@@ -1,0 +1,63 @@
+//! How often one client may ask.
+
+use serde::{Deserialize, Serialize};
+
+/// Requests per second in the long run, 0 for no limit, and how many may come at once.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub address_per_s: f64,
+    pub address_burst: u32,
+    pub auth_per_s: f64,
+    pub auth_burst: u32,
+    pub client_per_s: f64,
+    pub client_burst: u32,
+}
+
+/// One in 3,333 seconds: with a burst of a million, nanoseconds still fit 64 bits.
+const PER_S_MIN: f64 = 0.0003;
+const PER_S_MAX: f64 = 1_000_000.0;
+const BURST_MAX: u32 = 1_000_000;
+
+impl Limits {
+    /// What is wrong with them.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (name, per_s, burst) in [
+            ("address", self.address_per_s, self.address_burst),
+            ("auth", self.auth_per_s, self.auth_burst),
+            ("client", self.client_per_s, self.client_burst),
+        ] {
+            if per_s != 0.0 && !(PER_S_MIN..=PER_S_MAX).contains(&per_s) {
+                faults.push(format!(
+                    "limits.{name}_per_s is {per_s}, but must be 0 (no limit) or from {PER_S_MIN} to {PER_S_MAX}"
+                ));
+            }
+            if !(1..=BURST_MAX).contains(&burst) {
+                faults.push(format!("limits.{name}_burst is {burst}, but must be from 1 to {BURST_MAX}"));
+            }
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Settings;
+
+    #[test]
+    fn rates_and_bursts_are_within_bounds() {
+        let limits = Settings::defaults().expect("defaults").limits;
+        assert_eq!(limits.faults(), Vec::<String>::new());
+        for (per_s, is_right) in
+            [(0.0, true), (0.0003, true), (1e6, true), (-1.0, false), (1e-9, false), (1e9, false), (f64::NAN, false)]
+        {
+            let limits = super::Limits { auth_per_s: per_s, ..limits.clone() };
+            assert_eq!(limits.faults().is_empty(), is_right, "{per_s}");
+        }
+        for (burst, is_right) in [(0, false), (1, true), (1_000_000, true), (1_000_001, false)] {
+            let limits = super::Limits { client_burst: burst, ..limits.clone() };
+            assert_eq!(limits.faults().is_empty(), is_right, "{burst}");
+        }
+    }
+}
