@@ -56,7 +56,7 @@ use dataset::DataSet;
 use drafts::Drafts;
 use operations::{OPERATIONS, Operation};
 use process::{Server, memory};
-use report::{CONTROL, Fact, Row, SERVER, Table, median, megabytes, thousands};
+use report::{CONTROL, Fact, Row, SERVER, Table, WITH_TOKEN, median, megabytes, thousands};
 
 /// Measures the server against a control that answers from memory, and checks its answers.
 #[derive(Parser)]
@@ -93,6 +93,7 @@ const IMPORT_RESOURCES_PER_SECOND: f64 = 15_000.0;
 const DATABASE_TO_NDJSON: f64 = 4.0;
 const PEAK_MEMORY_BYTES: u64 = 150_000_000;
 const START_SECONDS: f64 = 0.3;
+const READS_WITH_TOKEN: f64 = 0.85;
 const STARTS: usize = 3;
 /// Picks one of the generated directories; figures of different seeds do not compare.
 const SEED: u64 = 1;
@@ -136,6 +137,7 @@ fn measure(options: &Options) -> Result<bool> {
     let (server, started) = start(&database, place.path())?;
 
     let server_base = Base::parse(&format!("{}/fhir", server.url))?;
+    let with_token = server_base.clone().with_token(database.token()?);
     let mut contenders = vec![Contender::new(SERVER, server_base, Some(server.pid()))];
     for (name, url) in &options.targets {
         contenders.push(Contender::new(name, Base::parse(url)?, None));
@@ -152,6 +154,7 @@ fn measure(options: &Options) -> Result<bool> {
         connections: options.connections.into(),
         time: Duration::from_secs(options.seconds.into()),
         rounds: options.rounds.into(),
+        with_token,
     };
     let answers = place.path().join("answers");
     fs::create_dir(&answers)?;
@@ -168,7 +171,9 @@ fn measure(options: &Options) -> Result<bool> {
     println!("{}", Table { rows: &rows, postgres: database.postgres.is_some() });
     let import_rate = data.resources.len() as f64 / took.as_secs_f64();
     let size = (imported_bytes, data.ndjson_bytes);
-    println!("{}", report::facts(&facts(import_rate, size, started, server.pid(), database.postgres.is_some())));
+    let mut facts = facts(import_rate, size, started, server.pid(), database.postgres.is_some());
+    facts.extend(token_check(&rows));
+    println!("{}", report::facts(&facts));
     Ok(all_is_well(&rows, &lost))
 }
 
@@ -223,6 +228,21 @@ fn facts(import_rate: f64, (database, ndjson): (u64, u64), started: f64, pid: u3
         });
     }
     facts
+}
+
+/// What is left of the reads when each brings a token to be checked.
+fn token_check(rows: &[Row]) -> Option<Fact> {
+    let rate = |contender: &str| {
+        let row = rows.iter().find(|row| row.operation.name == "read" && row.contender == contender)?;
+        row.round.as_ref().map(|round| round.rate)
+    };
+    let left = rate(WITH_TOKEN)? / rate(SERVER)?;
+    Some(Fact {
+        name: "reads by id with a token, as a share of those without".to_owned(),
+        value: format!("{left:.2}"),
+        goal: format!("{READS_WITH_TOKEN}"),
+        met: left >= READS_WITH_TOKEN,
+    })
 }
 
 /// Names what was wrong; true when nothing was.

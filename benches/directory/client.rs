@@ -26,6 +26,8 @@ pub struct Base {
     address: SocketAddr,
     authority: String,
     path: String,
+    /// An access token that goes with every request.
+    token: Option<String>,
 }
 
 /// Status, head and body of a response; a chunked body is already joined.
@@ -56,7 +58,11 @@ impl Base {
         let Some(address) = addresses.find(|address| address.ip().is_loopback()) else {
             bail!("{url}: not on this machine; the benchmark puts load on loopback addresses only");
         };
-        Ok(Self { address, authority: authority.to_owned(), path: path.trim_end_matches('/').to_owned() })
+        Ok(Self { address, authority: authority.to_owned(), path: path.trim_end_matches('/').to_owned(), token: None })
+    }
+
+    pub fn with_token(self, token: String) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// The part of a link from an answer that stands below this base.
@@ -126,6 +132,9 @@ impl Connection {
         self.outbox.clear();
         write!(self.outbox, "{} {path}{below} HTTP/1.1\r\nHost: {authority}\r\n", call.method)?;
         self.outbox.extend_from_slice(b"Accept: application/fhir+json\r\n");
+        if let Some(token) = &self.base.token {
+            write!(self.outbox, "Authorization: Bearer {token}\r\n")?;
+        }
         if !call.body.is_empty() {
             let length = call.body.len();
             write!(self.outbox, "Content-Type: application/fhir+json\r\nContent-Length: {length}\r\n")?;

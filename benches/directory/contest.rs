@@ -14,7 +14,7 @@ use crate::drafts::{Drafts, TRANSACTION_ENTRIES, TRANSACTION_GROUPS, load_bundle
 use crate::load::{Load, drive};
 use crate::operations::{Operation, Work, Write};
 use crate::process::{cpu_seconds, memory};
-use crate::report::{CONTROL, Round, Row, SERVER};
+use crate::report::{CONTROL, Round, Row, SERVER, WITH_TOKEN};
 
 /// A server that holds the data set. The server under test is the first; only its process is known.
 pub struct Contender {
@@ -35,6 +35,8 @@ pub struct Contest<'a> {
     pub connections: usize,
     pub time: Duration,
     pub rounds: usize,
+    /// The server under test, for somebody with an access token.
+    pub with_token: Base,
 }
 
 impl Contender {
@@ -100,6 +102,10 @@ impl Contest<'_> {
             if server_is_right {
                 let base = Base::parse(&format!("{control_url}/{}", operation.name))?;
                 all.insert(1, (CONTROL.to_owned(), base, Some(control_pid)));
+            }
+            if server_is_right && operation.name == "read" {
+                let server = all.first().and_then(|(.., pid)| *pid);
+                all.push((WITH_TOKEN.to_owned(), self.with_token.clone(), server));
             }
             let mut rounds: Vec<Vec<Round>> = all.iter().map(|_| Vec::new()).collect();
             for number in 0..self.rounds {

@@ -36,6 +36,8 @@ pub struct Fact {
 /// The names that the tables use for the server under test and for the control.
 pub const SERVER: &str = "plumbline";
 pub const CONTROL: &str = "control";
+/// The same server, asked by somebody with an access token.
+pub const WITH_TOKEN: &str = "plumbline, with a token";
 
 impl Round {
     pub fn new(tally: &Tally, cpu_seconds: Option<f64>) -> Self {

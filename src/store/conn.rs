@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use diesel::connection::{LoadConnection, SimpleConnection};
@@ -106,6 +109,9 @@ impl Conn {
             Database::Sqlite { file } => {
                 if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                     std::fs::create_dir_all(folder).map_err(StoreError::unavailable)?;
+                }
+                if purpose == Use::Write {
+                    make_private(file).map_err(StoreError::unavailable)?;
                 }
                 let mut conn = SqliteConnection::establish(&file.to_string_lossy()).map_err(StoreError::unavailable)?;
                 prepare_sqlite(&mut conn, purpose).map_err(StoreError::from)?;
@@ -271,6 +277,15 @@ impl PostgresLink {
         let shape = sql.shape();
         let mut kept = self.kept.borrow_mut();
         kept.contains(&shape) || (kept.len() < CACHED_STATEMENTS_MAX && kept.insert(shape))
+    }
+}
+
+/// Makes the file of a new database, for its owner's eyes alone: hashes of passwords will be in it. SQLite gives the files
+/// beside it the same rights.
+fn make_private(file: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -106,8 +106,10 @@ impl Server {
     pub fn second(&self, settings: &[(&str, &str)]) -> Self {
         let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let url = self.store_url();
-        let settings: Vec<(&str, &str)> =
-            own.chain(settings.iter().copied()).chain([("PLUMBLINE_DATABASE_URL", url.as_str())]).collect();
+        // All nodes seal their signing keys with one key.
+        let key = std::fs::read_to_string(self.data.path().join("auth.key")).expect("the first server made it");
+        let shared = [("PLUMBLINE_DATABASE_URL", url.as_str()), ("PLUMBLINE_AUTH__KEY", key.as_str())];
+        let settings: Vec<(&str, &str)> = own.chain(settings.iter().copied()).chain(shared).collect();
         Self::start(&settings, None)
     }
 
