@@ -1,7 +1,7 @@
 // What fhir-kit-client does with the server: transaction, read, vread, search (GET and POST), page, update, patch,
 // history, delete.
 //
-// Usage: fhir_kit_client.mjs BASE_URL
+// Usage: fhir_kit_client.mjs BASE_URL, with an access token in ACCESS_TOKEN
 
 import assert from 'node:assert/strict';
 import { Client } from 'fhir-kit-client';
@@ -147,7 +147,7 @@ if (!baseUrl) {
   console.error('Usage: fhir_kit_client.mjs BASE_URL');
   process.exit(2);
 }
-const client = new Client({ baseUrl: baseUrl.replace(/\/+$/, '') });
+const client = new Client({ baseUrl: baseUrl.replace(/\/+$/, ''), bearerToken: process.env.ACCESS_TOKEN });
 const made = [];
 try {
   await run(client, made);

@@ -2,9 +2,10 @@
 used here; the package has no models of R4 itself): a CapabilityStatement, a transaction-response, a read, an old version
 and a search page of each type of the directory, histories, refusals.
 
-Usage: fhir_resources_parse.py BASE_URL
+Usage: fhir_resources_parse.py BASE_URL, with an access token in ACCESS_TOKEN
 """
 
+import os
 import random
 import sys
 import uuid
@@ -109,6 +110,7 @@ class Server:
     def __init__(self, base):
         self.base = base
         self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {os.environ['ACCESS_TOKEN']}"
         self.parsed = 0
 
     def send(self, method, path, body=None, expect=(200,), headers=None):

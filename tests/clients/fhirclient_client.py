@@ -1,9 +1,10 @@
 """What fhirclient (the SMART on FHIR Python client) does with the server. Its models are strict R4: each answer is
 checked against them as it is read.
 
-Usage: fhirclient_client.py BASE_URL
+Usage: fhirclient_client.py BASE_URL, with an access token in ACCESS_TOKEN
 """
 
+import os
 import random
 import sys
 
@@ -156,6 +157,8 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     server = smart.FHIRClient(settings={"app_id": "plumbline-tests", "api_base": sys.argv[1]}).server
+    server.prepare()
+    server.auth.access_token = os.environ["ACCESS_TOKEN"]
     made = []
     try:
         run(server, made)

@@ -1,8 +1,9 @@
 """What fhirpy (SyncFHIRClient) does with the server: create, read, search, page, count, update, include, delete.
 
-Usage: fhirpy_client.py BASE_URL
+Usage: fhirpy_client.py BASE_URL, with an access token in ACCESS_TOKEN
 """
 
+import os
 import random
 import sys
 
@@ -138,7 +139,7 @@ def remove(client, made):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    client = SyncFHIRClient(sys.argv[1].rstrip("/"))
+    client = SyncFHIRClient(sys.argv[1].rstrip("/"), authorization=f"Bearer {os.environ['ACCESS_TOKEN']}")
     made = []
     try:
         run(client, made)
