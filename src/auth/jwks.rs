@@ -56,6 +56,11 @@ impl RemoteKeys {
             }
             Err(reason) => {
                 tracing::warn!(url, reason, "a JWK Set cannot be used");
+                // Who asks for a key that nobody has does not make us call again and again.
+                let kept = self.known.get(url).filter(|known| now.0 < known.good_until);
+                let (keys, good_until) = kept
+                    .map_or((KeySet::default(), now.0 + AGAIN_AFTER), |known| (known.keys.clone(), known.good_until));
+                self.known.insert(url.to_owned(), Arc::new(Known { keys, fetched_at: now.0, good_until }));
                 None
             }
         }

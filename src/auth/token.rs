@@ -120,11 +120,6 @@ pub struct Account {
     pub password: String,
     pub fhir_user: Option<String>,
     pub role: String,
-    /// Failed attempts in a row, and until when (microseconds since 1970) no more are taken.
-    #[serde(default)]
-    pub failures: u32,
-    #[serde(default)]
-    pub locked_until: i64,
 }
 
 impl Record for Account {

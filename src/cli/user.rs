@@ -10,10 +10,12 @@ use clap::{Args, Subcommand};
 use super::output::output;
 use crate::app::App;
 use crate::auth::caller::{Caller, Role};
+use crate::auth::digest;
 use crate::auth::password::{self, CHARS_MAX, CHARS_MIN};
 use crate::auth::token::Account;
 use crate::fhir::types::is_id;
 use crate::interactions::audit::{self, Event, What};
+use crate::smart::login::Attempts;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::records;
@@ -76,8 +78,7 @@ async fn add(app: &Arc<App>, args: &AddArgs) -> anyhow::Result<ExitCode> {
     }
     let role = role(args)?;
     let password = hashed()?;
-    let account =
-        Account { password, fhir_user: args.fhir_user.clone(), role: role.to_string(), failures: 0, locked_until: 0 };
+    let account = Account { password, fhir_user: args.fhir_user.clone(), role: role.to_string() };
     let name = args.name.clone();
     let is_new =
         app.store.write(async move |conn: &mut Conn| records::insert(conn, &name, &account, None).await).await?;
@@ -139,7 +140,10 @@ fn hashed() -> anyhow::Result<String> {
 async fn list(app: &Arc<App>) -> anyhow::Result<ExitCode> {
     let accounts = app.store.read(async |conn: &mut Conn| records::list::<Account>(conn).await).await?;
     for (name, account) in &accounts {
-        let locked = if app.now().0 < account.locked_until { "\tlocked" } else { "" };
+        let key = digest(name);
+        let attempts = app.store.read(async |conn: &mut Conn| records::get::<Attempts>(conn, &key).await).await?;
+        let is_locked = attempts.is_some_and(|attempts| app.now().0 < attempts.locked_until);
+        let locked = if is_locked { "\tlocked" } else { "" };
         writeln!(output(), "{name}\t{}\t{}{locked}", account.role, account.fhir_user.as_deref().unwrap_or("-"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -152,8 +156,9 @@ async fn new_password(app: &Arc<App>, name: &str) -> anyhow::Result<ExitCode> {
         .store
         .write(async move |conn: &mut Conn| {
             let Some(mut account) = records::get_locked::<Account>(conn, &key).await? else { return Ok(false) };
-            account = Account { password: password.clone(), failures: 0, locked_until: 0, ..account };
+            account = Account { password: password.clone(), ..account };
             records::put(conn, &key, &account, None).await?;
+            records::remove::<Attempts>(conn, &digest(&key)).await?;
             Ok::<_, StoreError>(true)
         })
         .await?;

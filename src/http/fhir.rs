@@ -68,15 +68,17 @@ fn named(resource_type: &str, id: &str) -> Result<ResourceType, FhirError> {
     }
 }
 
+/// For everybody, even with a token that has expired: it says how to get another.
 pub async fn metadata(app: Shared, request: HttpRequest) -> HttpResponse {
-    serve(&app, &request, async |wishes, _| {
-        let statement = capability::statement(&wishes.base);
-        let digest = openssl::sha::sha256(statement.as_bytes());
-        // The ETag changes with the content, as a version does.
-        let version = digest.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes) & i64::MAX);
-        Ok(Answer { version, ..Answer::new(200, statement) })
-    })
-    .await
+    let wishes = match Wishes::read(&app, &request, &[]) {
+        Ok(wishes) => wishes,
+        Err(error) => return refusal(&app, &Wishes::plain(&app), &error),
+    };
+    let statement = capability::statement(&wishes.base);
+    let digest = openssl::sha::sha256(statement.as_bytes());
+    // The ETag changes with the content, as a version does.
+    let version = digest.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes) & i64::MAX);
+    respond(&app, &request, &wishes, Ok(Answer { version, ..Answer::new(200, statement) }))
 }
 
 pub async fn read_resource(app: Shared, request: HttpRequest, path: Path<(String, String)>) -> HttpResponse {

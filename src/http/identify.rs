@@ -50,10 +50,11 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
 
 /// Records a refusal for lack of rights. Who it was is known as far as the token was accepted.
 pub(super) async fn record(app: &Arc<App>, request: &HttpRequest, error: &FhirError) {
-    if matches!(error.kind, Kind::Unauthenticated | Kind::Forbidden) {
+    if audit::is_for_lack_of_rights(error) {
         let nobody = Caller { identity: Arc::clone(&app.anonymous), address: client_address(app, request) };
         let caller = caller(app, request).await.unwrap_or(nobody);
-        audit::record_refusal(app, &caller, request.method().as_str(), request.path(), error).await;
+        let line = (request.method().as_str(), request.path().to_owned());
+        audit::record_refusals(app, &caller, vec![line]).await;
     }
 }
 

@@ -75,12 +75,16 @@ pub async fn record(app: &Arc<App>, caller: &Caller, event: Event<'_>) -> Result
         .await
 }
 
-/// Records a refusal for lack of rights; what the request named beside the path is not kept.
-pub async fn record_refusal(app: &Arc<App>, caller: &Caller, method: &str, path: &str, error: &FhirError) {
-    if !matches!(error.kind, Refusal::Unauthenticated | Refusal::Forbidden) {
-        return;
-    }
-    let description = format!("{method} {} was refused with {}", excerpt(path), error.kind.status());
+/// True for the refusals that are recorded: the others are about what was sent, not about who sent it.
+pub fn is_for_lack_of_rights(error: &FhirError) -> bool {
+    matches!(error.kind, Refusal::Unauthenticated | Refusal::Forbidden)
+}
+
+/// Records what was refused for lack of rights in one request, by method and path; what else the request said is not kept.
+pub async fn record_refusals(app: &Arc<App>, caller: &Caller, refused: Vec<(&str, String)>) {
+    let Some((method, path)) = refused.first() else { return };
+    let more = if refused.len() > 1 { format!(", and {} more entries", refused.len() - 1) } else { String::new() };
+    let description = format!("refused for lack of rights: {method} {}{more}", excerpt(path));
     let event = Event { what: What::Refusal, is_success: false, description, client: None, account: None };
     if let Err(error) = record(app, caller, event).await {
         tracing::error!(%error, "a refusal could not be recorded");

@@ -1,5 +1,6 @@
 //! batch (R4 http.html#batch): every entry by itself, whatever becomes of the others.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +41,7 @@ pub async fn batch(
     let until = Instant::now() + TIME_MAX;
     let mut room = ANSWER_BYTES_MAX;
     let mut answers: Vec<Vec<u8>> = Vec::new();
+    let refused = RefCell::new(Vec::new());
     for stretch in stretches(bundle::entries(app, caller, &mut bundle)?) {
         let mut under_way = futures_util::stream::iter(stretch)
             .map(async |(n, entry)| match entry {
@@ -47,10 +49,10 @@ pub async fn batch(
                     // Others who are served by this thread get their turn between two entries.
                     tokio::task::yield_now().await;
                     let is_get = matches!(&call, Call::Get(get) if !get.is_head);
-                    let (method, path) = call.line();
+                    let line = call.line();
                     let answer = run_until(app, caller, call, base, until).await;
-                    if let Err(error) = &answer {
-                        audit::record_refusal(app, caller, method, &path, error).await;
+                    if answer.as_ref().is_err_and(audit::is_for_lack_of_rights) {
+                        refused.borrow_mut().push(line);
                     }
                     (n, is_get, answer.map(|it| bundle::response_entry(base, &it, is_get || with_resources)))
                 }
@@ -62,6 +64,7 @@ pub async fn batch(
             answers.push(fitting.unwrap_or_else(|error| bundle::refusal_entry(&bundle::within(error, n))));
         }
     }
+    audit::record_refusals(app, caller, refused.into_inner()).await;
     Ok(bundle::response_bundle("batch-response", base, &answers))
 }
 

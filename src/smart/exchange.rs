@@ -9,6 +9,7 @@ use openssl::memcmp;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::auth::client::{Authentication, Client};
 use crate::auth::scope::{Scope, Scopes};
 use crate::auth::token::{Account, Grant};
 use crate::auth::{digest, random};
@@ -16,7 +17,7 @@ use crate::fhir::types::Instant;
 use crate::store::conn::Conn;
 use crate::store::records::{self, Record};
 
-use super::authenticate::Known;
+use super::authenticate::{Credentials, Known};
 use super::error::{Code as ErrorCode, OAuthError};
 
 const SECOND: i64 = 1_000_000;
@@ -174,6 +175,34 @@ pub async fn refresh(app: &Arc<App>, known: &Known, token: &str, scope: Option<&
         Ok::<_, OAuthError>(Found::Fine(Box::new(exchanged)))
     });
     found.await?.into_result(app.tokens().await?)
+}
+
+/// The client of a refresh that does not say which it is, as SMART's own table of parameters has it (app-launch, refresh
+/// request): the one that the token was given to, if that is an app that has nothing to prove.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn public_client(
+    app: &Arc<App>,
+    grant_type: &str,
+    credentials: &Credentials<'_>,
+) -> Result<Option<Known>, OAuthError> {
+    let form = credentials.form;
+    let says_who = credentials.authorization.is_some()
+        || ["client_id", "client_secret", "client_assertion"].iter().any(|name| form.get(name).is_some());
+    let Some(token) = form.get("refresh_token").filter(|_| grant_type == "refresh_token" && !says_who) else {
+        return Ok(None);
+    };
+    let name = digest(token);
+    let found = app.store.read(async |conn: &mut Conn| {
+        let Some(refresh) = records::get::<Refresh>(conn, &name).await? else { return Ok(None) };
+        let Some(grant) = records::get::<Grant>(conn, &refresh.grant_id).await? else { return Ok(None) };
+        let client = records::get::<Client>(conn, &grant.client_id).await?;
+        Ok::<_, OAuthError>(client.map(|client| Known { id: grant.client_id, client }))
+    });
+    let is_plain =
+        |known: &Known| known.client.authentication == Authentication::Public && known.client.certificate.is_none();
+    Ok(found.await?.filter(is_plain))
 }
 
 /// Ends what a refresh token of this client stands for; false when it is none.

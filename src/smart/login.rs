@@ -33,6 +33,19 @@ impl Record for Session {
     const KIND: &'static str = "session";
 }
 
+/// Failures in a row for a name, whether there is such an account or not: nobody can tell the two apart. Kept under the
+/// digest of the name, and forgotten when the lock would end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Attempts {
+    failures: u32,
+    /// Microseconds since 1970 until which no more attempts are taken.
+    pub locked_until: i64,
+}
+
+impl Record for Attempts {
+    const KIND: &'static str = "attempts";
+}
+
 /// Checks name and password. The second part is the secret of the session, for a cookie.
 ///
 /// # Errors
@@ -44,18 +57,25 @@ pub async fn log_in(
     name: &str,
     password: &str,
 ) -> Result<(Session, String), OAuthError> {
-    let is_name = name.chars().count() <= NAME_MAX;
-    let account = match is_name {
-        true => app.store.read(async |conn: &mut Conn| records::get::<Account>(conn, name).await).await?,
-        false => None,
-    };
+    // A longer one is nobody's.
+    let name = if name.chars().count() <= NAME_MAX { name } else { "" };
+    let key = digest(name);
+    let (account, attempts) = app
+        .store
+        .read(async |conn: &mut Conn| {
+            let account = records::get::<Account>(conn, name).await?;
+            Ok::<_, OAuthError>((account, records::get::<Attempts>(conn, &key).await?.unwrap_or_default()))
+        })
+        .await?;
     let now = app.now();
-    let is_locked = account.as_ref().is_some_and(|account| now.0 < account.locked_until);
+    let is_locked = now.0 < attempts.locked_until;
     let hash = account.as_ref().map(|account| account.password.clone());
     // The work is the same whether there is such an account, and whether it is locked.
     let is_right = is_right(app, password.to_owned(), hash).await? && !is_locked;
-    if account.is_some() && !is_locked {
-        count(app, name, is_right, now).await?;
+    if is_right && attempts.failures > 0 {
+        app.store.write(async move |conn: &mut Conn| records::remove::<Attempts>(conn, &key).await).await?;
+    } else if !is_right {
+        failed(app, key, now).await?;
     }
     let description = match (is_right, is_locked) {
         (true, _) => "logged in",
@@ -86,20 +106,20 @@ pub async fn log_in(
     Ok((session, secret))
 }
 
-/// Counts failures in a row, and locks the account after too many.
-async fn count(app: &Arc<App>, name: &str, is_right: bool, now: Instant) -> Result<(), OAuthError> {
-    let (name, auth) = (name.to_owned(), app.settings.auth.clone());
+/// Counts a failure, and locks after too many in a row.
+async fn failed(app: &Arc<App>, key: String, now: Instant) -> Result<(), OAuthError> {
+    let auth = app.settings.auth.clone();
     let counted = app.store.write(async move |conn: &mut Conn| {
-        let Some(mut account) = records::get_locked::<Account>(conn, &name).await? else { return Ok(()) };
-        if is_right && account.failures == 0 {
-            return Ok(());
+        let mut attempts = records::get_locked::<Attempts>(conn, &key).await?.unwrap_or_default();
+        let locked = i64::from(auth.lock_s) * SECOND;
+        // What is locked is not locked for longer by further attempts: else anybody could keep anybody out for good.
+        if now.0 >= attempts.locked_until {
+            attempts.failures = if attempts.locked_until > 0 { 1 } else { attempts.failures.saturating_add(1) };
+            let is_full = attempts.failures >= auth.lock_after;
+            attempts.locked_until = if is_full { now.0 + locked } else { 0 };
         }
-        account.failures = if is_right { 0 } else { account.failures.saturating_add(1) };
-        if account.failures >= auth.lock_after {
-            account.failures = 0;
-            account.locked_until = now.0 + i64::from(auth.lock_s) * SECOND;
-        }
-        records::put(conn, &name, &account, None).await
+        let ends = Instant(attempts.locked_until.max(now.0 + locked));
+        records::put(conn, &key, &attempts, Some(ends)).await
     });
     Ok(counted.await?)
 }

@@ -38,7 +38,10 @@ pub async fn token(
             return Err(OAuthError::new(Code::UnsupportedGrantType, sentence));
         }
     };
-    let known = authenticate::client(app, credentials).await;
+    let known = match exchange::public_client(app, grant_type, credentials).await? {
+        Some(known) => Ok(known),
+        None => authenticate::client(app, credentials).await,
+    };
     let answer = match &known {
         Ok(known) => given(app, base, grant_type, known, credentials).await,
         Err(error) => Err(OAuthError::new(error.code, error.description.clone())),

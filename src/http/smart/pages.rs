@@ -87,7 +87,12 @@ pub fn login(client: &Client, request: &Request, sealed: &str, problem: Option<&
 /// Asks whether an app is let in.
 pub fn consent(client: &Client, request: &Request, grant: &Grant, sealed: &str) -> Page {
     let scopes = Scopes::parse(&grant.scope);
-    let lines: Vec<String> = scopes.iter().filter_map(sentence).collect();
+    let mut lines: Vec<String> = Vec::new();
+    for line in scopes.iter().filter_map(sentence) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
     let target = Url::parse(&request.redirect_uri).ok();
     let content = html! {
         p { "You are logged in as " strong { (grant.account) } "." }

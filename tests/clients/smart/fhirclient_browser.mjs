@@ -37,8 +37,6 @@ function pages(baseUrl) {
     '/': page(`FHIR.oauth2.authorize(${JSON.stringify({ ...settings, iss: baseUrl })})`),
     '/launch': page(`FHIR.oauth2.authorize(${JSON.stringify(settings)})`),
     '/app': page(`
-      // Else the library sends no client_id with a refresh, and the server wants to be told whose it is.
-      FHIR.oauth2.settings.refreshTokenWithClientId = true;
       async function run() {
         const client = await FHIR.oauth2.ready();
         const bundle = await client.request('Practitioner?_count=1');
