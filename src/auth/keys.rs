@@ -28,11 +28,14 @@ use super::jwt::{KeySet, SigningKey};
 pub const ACCESS: Algorithm = Algorithm::ES384;
 pub const ID: Algorithm = Algorithm::RS256;
 
+/// The longest life of a token.
+pub const TOKEN_DAYS_MAX: i64 = 30;
+
 const SECOND: i64 = 1_000_000;
 /// A key is published so long before it signs: those who verify by a copy of the set get it in time.
 const PUBLISHED_BEFORE: i64 = 3_600 * SECOND;
 /// A key that signs no more stays published so long: longer than any token lives.
-const KEPT_AFTER: i64 = 86_400 * SECOND;
+const KEPT_AFTER: i64 = (TOKEN_DAYS_MAX + 1) * 86_400 * SECOND;
 /// How often somebody who names an unknown key makes us look into the database.
 const LOOK_AGAIN: i64 = 5 * SECOND;
 /// How often we look anyway.

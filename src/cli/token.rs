@@ -10,13 +10,11 @@ use clap::Args;
 use super::output::output;
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::keys::TOKEN_DAYS_MAX;
 use crate::auth::random;
 use crate::auth::scope::Scopes;
 use crate::auth::token::Claims;
 use crate::interactions::audit::{self, Event, What};
-
-/// The longest life of a token.
-const DAYS_MAX: i64 = 366;
 
 /// Print one access token of the built-in authorization server.
 ///
@@ -72,10 +70,10 @@ fn seconds(text: &str) -> anyhow::Result<i64> {
         'd' => 86_400,
         _ => bail!(wrong()),
     };
-    let number: i64 = text.trim_end_matches(unit).parse().with_context(wrong)?;
+    let number: i64 = text.strip_suffix(unit).unwrap_or_default().parse().with_context(wrong)?;
     let seconds = number.checked_mul(factor).with_context(wrong)?;
-    if !(1..=DAYS_MAX * 86_400).contains(&seconds) {
-        bail!("--ttl {text}: a token lives for a second at least and {DAYS_MAX} days at most");
+    if !(1..=TOKEN_DAYS_MAX * 86_400).contains(&seconds) {
+        bail!("--ttl {text}: a token lives for a second at least and {TOKEN_DAYS_MAX} days at most");
     }
     Ok(seconds)
 }
@@ -89,7 +87,7 @@ mod tests {
         for (text, expected) in [("90s", 90), ("5m", 300), ("1h", 3_600), ("7d", 604_800)] {
             assert_eq!(seconds(text).expect(text), expected);
         }
-        for wrong in ["", "h", "1", "1w", "-1h", "0s", "1.5h", "400d", "1hh", "9223372036854775807d"] {
+        for wrong in ["", "h", "1", "1w", "-1h", "0s", "1.5h", "31d", "1hh", "9223372036854775807d"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -23,6 +23,29 @@ pub struct Auth {
     pub issuers: Vec<Issuer>,
 }
 
+impl Auth {
+    /// What is wrong with these settings.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let bounds = [
+            ("key_days", self.key_days, 1, 3_650),
+            ("backend_token_s", self.backend_token_s, 1, 3_600),
+            ("app_token_s", self.app_token_s, 1, 86_400),
+            ("code_s", self.code_s, 1, 600),
+            ("online_s", self.online_s, 60, 2_592_000),
+            ("offline_days", self.offline_days, 1, 3_650),
+            ("lock_after", self.lock_after, 1, 1_000),
+            ("lock_s", self.lock_s, 1, 86_400),
+        ];
+        let outside = bounds.into_iter().filter(|(_, value, least, most)| !(*least..=*most).contains(value));
+        let mut faults: Vec<String> = outside
+            .map(|(name, value, least, most)| format!("auth.{name} is {value}, but must be {least} to {most}"))
+            .collect();
+        let nameless = self.issuers.iter().find(|it| it.issuer.is_empty() || !it.jwks_url.contains("://"));
+        faults.extend(nameless.map(|it| format!("auth.issuers: '{}' needs an issuer and a jwks_url", it.issuer)));
+        faults
+    }
+}
+
 /// Another authorization server whose tokens are accepted.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -171,6 +171,7 @@ impl Settings {
         faults.extend(self.net.ranges().err());
         faults.extend(self.server.fault());
         faults.extend(self.limits.faults());
+        faults.extend(self.auth.faults());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
     }
 

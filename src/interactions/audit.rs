@@ -190,7 +190,7 @@ fn common(app: &App, caller: &Caller, client: Option<&str>, account: Option<&str
         "resourceType": "AuditEvent",
         "recorded": app.now().to_fhir(),
         "agent": [agent],
-        "source": {"observer": {"display": "Plumbline"}, "site": app.base()},
+        "source": {"observer": {"display": "Plumbline"}},
     })
 }
 
