@@ -36,10 +36,12 @@ const SECOND: i64 = 1_000_000;
 const PUBLISHED_BEFORE: i64 = 3_600 * SECOND;
 /// A key that signs no more stays published so long: longer than any token lives.
 const KEPT_AFTER: i64 = (TOKEN_DAYS_MAX + 1) * 86_400 * SECOND;
+/// What nodes hold while they change the keys.
+const LOCK: &str = "signing keys";
 /// How often somebody who names an unknown key makes us look into the database.
 const LOOK_AGAIN: i64 = 5 * SECOND;
 /// How often we look anyway.
-const LOOK_ANYWAY: i64 = 600 * SECOND;
+const LOOK_ANYWAY: i64 = 60 * SECOND;
 
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
@@ -226,30 +228,50 @@ impl Keys {
         self.ring.load_full()
     }
 
-    /// Reads the keys again when that is due: soon if a token names a key that is not known.
+    /// Reads the keys again when that is due: soon if a token names a key that is not known. True when a key has gone.
     ///
     /// # Errors
     /// [`KeyError`]; the ring stays as it is then.
-    pub async fn refresh_if_due(&self, store: &Store, now: Instant, is_wanted: bool) -> Result<(), KeyError> {
+    pub async fn refresh_if_due(&self, store: &Store, now: Instant, is_wanted: bool) -> Result<bool, KeyError> {
         let age = now.0 - self.ring.load().looked_at;
         if age >= LOOK_ANYWAY || is_wanted && age >= LOOK_AGAIN {
-            self.refresh(store, now).await?;
+            return self.refresh(store, now).await;
         }
+        Ok(false)
+    }
+
+    /// Makes new keys and drops all others: every token that they signed ends.
+    ///
+    /// # Errors
+    /// [`KeyError`]; then all is as it was.
+    pub async fn replace(&self, store: &Store, now: Instant) -> Result<(), KeyError> {
+        let (seal, lifetime) = (self.seal.clone(), self.lifetime);
+        let replaced = async move |conn: &mut Conn| {
+            shared::lock_name(conn, LOCK).await?;
+            for (kid, _) in records::list::<Kept>(conn).await? {
+                records::remove::<Kept>(conn, &kid).await?;
+            }
+            rotate(conn, &seal, now, lifetime).await
+        };
+        let keys = store.write(replaced).await?;
+        self.ring.store(Arc::new(Ring::new(keys, now.0)));
         Ok(())
     }
 
-    async fn refresh(&self, store: &Store, now: Instant) -> Result<(), KeyError> {
+    /// True when a key has gone.
+    async fn refresh(&self, store: &Store, now: Instant) -> Result<bool, KeyError> {
         let (seal, lifetime) = (self.seal.clone(), self.lifetime);
         let keys = store.write(async move |conn: &mut Conn| rotate(conn, &seal, now, lifetime).await).await?;
-        self.ring.store(Arc::new(Ring::new(keys, now.0)));
-        Ok(())
+        let new = Arc::new(Ring::new(keys, now.0));
+        let old = self.ring.swap(Arc::clone(&new));
+        Ok(old.keys.iter().any(|(_, key)| !new.keys.iter().any(|(_, it)| it.kid == key.kid)))
     }
 }
 
 /// Makes and drops keys as planned, and returns those that are there then.
 async fn rotate(conn: &mut Conn, seal: &Seal, now: Instant, lifetime: i64) -> Result<Vec<(i64, SigningKey)>, KeyError> {
     // Nodes that start together make one key, not each its own.
-    shared::lock_name(conn, "signing keys").await?;
+    shared::lock_name(conn, LOCK).await?;
     let kept = records::list::<Kept>(conn).await?;
     let mut keys = Vec::new();
     for (algorithm, name) in [(ACCESS, "ES384"), (ID, "RS256")] {

@@ -156,7 +156,19 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`] when they cannot be read.
     pub async fn refresh_keys(&self, now: Instant) -> Result<(), TokenError> {
-        Ok(self.keys.refresh_if_due(&self.store, now, false).await?)
+        if self.keys.refresh_if_due(&self.store, now, false).await? {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Makes new keys in the place of all others, when one has become known to somebody: every token ends.
+    ///
+    /// # Errors
+    /// [`TokenError`] when that cannot be done.
+    pub async fn replace_keys(&self, now: Instant) -> Result<(), TokenError> {
+        self.forget();
+        Ok(self.keys.replace(&self.store, now).await?)
     }
 
     pub fn keys(&self) -> &Keys {
@@ -168,7 +180,7 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`] when there is no key, or it does not work.
     pub async fn issue(&self, claims: &Claims, now: Instant) -> Result<String, TokenError> {
-        self.keys.refresh_if_due(&self.store, now, false).await?;
+        self.refresh_keys(now).await?;
         let ring = self.keys.ring();
         let key = ring.signing(ACCESS, now).ok_or(INVALID)?;
         Ok(key.sign(TYPE, claims)?)
@@ -249,7 +261,10 @@ impl Tokens {
         }
         let kid = unverified.header.kid.as_deref().ok_or(INVALID)?;
         if self.keys.ring().public.find(kid, ACCESS).is_none() {
-            self.keys.refresh_if_due(&self.store, now, true).await?;
+            let has_gone = self.keys.refresh_if_due(&self.store, now, true).await?;
+            if has_gone {
+                self.forget();
+            }
         }
         // An id_token is signed by this server as well, but lets nobody in.
         if unverified.header.typ.as_deref() != Some(TYPE) {

@@ -6,6 +6,7 @@ mod client;
 mod enforce;
 pub mod export;
 pub mod import;
+mod key;
 mod knowledge;
 mod output;
 mod package;
@@ -72,6 +73,7 @@ enum Command {
     Client(client::ClientArgs),
     User(user::UserArgs),
     Token(token::TokenArgs),
+    Key(key::KeyArgs),
     /// Print every setting with its default and its meaning
     Settings,
 }
@@ -130,6 +132,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Terminology(args) => terminology::run(&settings, &args),
         Command::Client(args) => on_directory(settings, async |app| client::run(app, &args).await),
         Command::User(args) => on_directory(settings, async |app| user::run(app, &args).await),
+        Command::Key(args) => on_directory(settings, async |app| key::run(app, &args).await),
         Command::Token(args) => on_directory(settings, async |app| token::run(app, &args).await),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
