@@ -4,6 +4,7 @@ mod turns;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -33,6 +34,9 @@ pub use turns::Turns;
 /// Bytes of the key that signs page cursors.
 const CURSOR_KEY_BYTES: usize = 32;
 
+/// Microseconds after its end that what authorization keeps is forgotten.
+const PURGED_AFTER: i64 = 600_000_000;
+
 /// Bundles that are worked on at once: one is taken apart while the store writes another.
 const BUNDLES_PER_CORE: usize = 2;
 
@@ -53,6 +57,8 @@ pub struct App {
     /// Keys of clients and of other authorization servers.
     pub remote_keys: Arc<RemoteKeys>,
     tokens: OnceCell<Tokens>,
+    /// Refusals that were not recorded, since there were too many.
+    pub unrecorded: AtomicU64,
     /// How often one client may ask.
     pub limits: Limits,
     /// Where the web pages of registered SMART clients come from: `https://app.example`, as browsers write it (RFC 6454, 6.2).
@@ -115,6 +121,7 @@ impl App {
             urn: name.urn().to_string(),
             remote_keys: Arc::new(RemoteKeys::new(client)),
             tokens: OnceCell::new(),
+            unrecorded: AtomicU64::new(0),
             limits,
             origins,
             bundles,
@@ -137,13 +144,21 @@ impl App {
     pub async fn tokens(&self) -> Result<&Tokens, KeyError> {
         let open = async || {
             let auth = &self.settings.auth;
-            let seal = Seal::open(auth.key.as_ref().map(|key| key.expose()), &self.settings.data)?;
+            let seal = self.seal()?;
             let keys = Keys::open(&self.store, seal, auth.key_days, self.now()).await?;
             let names = self.bases.iter().chain([&self.urn]).cloned().collect();
             let issuers = Issuers::new(auth.issuers.clone(), Arc::clone(&self.remote_keys), self.bases.clone());
             Ok(Tokens::new(self.store.clone(), keys, names, issuers))
         };
         self.tokens.get_or_try_init(open).await
+    }
+
+    /// What seals the signing keys.
+    ///
+    /// # Errors
+    /// [`KeyError`] when it cannot be read.
+    pub fn seal(&self) -> Result<Seal, KeyError> {
+        Seal::open(self.settings.auth.key.as_ref().map(|key| key.expose()), &self.settings.data)
     }
 
     /// Learns where the pages of clients come from that were registered meanwhile.
@@ -162,7 +177,9 @@ impl App {
     /// [`TokenError`] when the database cannot be used.
     pub async fn tidy(&self) -> Result<(), TokenError> {
         let now = self.now();
-        self.store.write(async move |conn: &mut Conn| records::purge(conn, now).await).await?;
+        // Late: another node's clock may be behind.
+        let over = Instant(now.0 - PURGED_AFTER);
+        self.store.write(async move |conn: &mut Conn| records::purge(conn, over).await).await?;
         self.tokens().await?.refresh_keys(now).await
     }
 

@@ -21,6 +21,7 @@ const NETWORK_BITS: u128 = !0 << 64;
 pub struct Limits {
     address: Option<Buckets<IpAddr>>,
     auth: Option<Buckets<IpAddr>>,
+    record: Option<Buckets<IpAddr>>,
     client: Option<Buckets<u64>>,
     hasher: RandomState,
 }
@@ -30,6 +31,7 @@ impl Limits {
         Self {
             address: Buckets::new(settings.address_per_s, settings.address_burst),
             auth: Buckets::new(settings.auth_per_s, settings.auth_burst),
+            record: Buckets::new(settings.refusals_per_s, settings.refusals_burst),
             client: Buckets::new(settings.client_per_s, settings.client_burst),
             hasher: RandomState::new(),
         }
@@ -49,6 +51,14 @@ impl Limits {
     /// The wait, when this address has asked too often.
     pub fn check_auth(&self, address: IpAddr) -> Result<(), Duration> {
         self.auth.as_ref().map_or(Ok(()), |buckets| buckets.check(&network(address)))
+    }
+
+    /// Counts a refusal that is to be recorded.
+    ///
+    /// # Errors
+    /// The wait, when this address was refused too often.
+    pub fn check_record(&self, address: IpAddr) -> Result<(), Duration> {
+        self.record.as_ref().map_or(Ok(()), |buckets| buckets.check(&network(address)))
     }
 
     /// Counts a request with a token of a SMART client.
@@ -99,6 +109,8 @@ mod tests {
     fn limits() -> Limits {
         let (per_s, burst) = (1.0 / 1800.0, 3);
         Limits::new(&config::Limits {
+            refusals_per_s: 0.0,
+            refusals_burst: 1,
             address_per_s: per_s,
             address_burst: burst,
             auth_per_s: per_s,

@@ -1,4 +1,4 @@
-//! Work of a terminology operation, beside the threads that answer requests: a large expansion takes a while, and meanwhile
+//! Work of a terminology operation, or at a password, beside the threads that answer requests: a large expansion takes a while, and meanwhile
 //! the other requests of the same thread, those for its health among them, would wait.
 
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub struct Turns {
     sent: Arc<Semaphore>,
     /// For what is loaded, most of which was worked out before.
     loaded: Arc<Semaphore>,
+    /// For passwords and secrets, whose hashes take long on purpose.
+    secrets: Arc<Semaphore>,
     wait_max: Duration,
 }
 
@@ -25,7 +27,7 @@ impl Turns {
     /// For a machine with so many cores: sent value sets never keep all of them busy if there are several.
     pub fn new(cores: usize) -> Self {
         let turns = |count: usize| Arc::new(Semaphore::new(count.max(1)));
-        Self { sent: turns(cores / 2), loaded: turns(cores * 2), wait_max: WAIT_MAX }
+        Self { sent: turns(cores / 2), loaded: turns(cores * 2), secrets: turns(cores), wait_max: WAIT_MAX }
     }
 
     /// Does the work of an operation on another thread, when it is its turn; `is_sent` for one that a body came with. A turn ends with the work, not with the
@@ -38,10 +40,28 @@ impl Turns {
         is_sent: bool,
         work: impl FnOnce() -> Result<T, FhirError> + Send + 'static,
     ) -> Result<T, FhirError> {
-        let turns = if is_sent { &self.sent } else { &self.loaded };
+        self.at(if is_sent { &self.sent } else { &self.loaded }, work).await
+    }
+
+    /// The same for work at a password or a secret.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub async fn at_secrets<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, FhirError> + Send + 'static,
+    ) -> Result<T, FhirError> {
+        self.at(&self.secrets, work).await
+    }
+
+    async fn at<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        work: impl FnOnce() -> Result<T, FhirError> + Send + 'static,
+    ) -> Result<T, FhirError> {
         let turn = tokio::time::timeout(self.wait_max, Arc::clone(turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
-            let sentence = "Too many terminology operations are under way; try again later.";
+            let sentence = "Too many of these are under way; try again later.";
             return Err(FhirError::new(Kind::Unavailable, sentence).code(IssueCode::Throttled));
         };
         let done = tokio::task::spawn_blocking(move || {

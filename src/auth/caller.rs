@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use crate::fhir::types::is_id;
+
 use super::scope::Scopes;
 
 /// The certificate that a token is bound to, or that a connection was made with: the SHA-256 of its DER form, as `x5t#S256`
@@ -28,8 +30,8 @@ impl Role {
         match text.split_once('/') {
             None if text == "admin" => Some(Self::Admin),
             None if text == "member" => Some(Self::Member),
-            Some(("Organization", id)) => Some(Self::Organization(id.to_owned())),
-            Some(("Practitioner", id)) => Some(Self::Practitioner(id.to_owned())),
+            Some(("Organization", id)) if is_id(id) => Some(Self::Organization(id.to_owned())),
+            Some(("Practitioner", id)) if is_id(id) => Some(Self::Practitioner(id.to_owned())),
             _ => None,
         }
     }

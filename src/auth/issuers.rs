@@ -84,20 +84,28 @@ impl Issuers {
             .collect();
         let fhir_user = text(&trusted.fhir_user_claim).map(str::to_owned);
         let organization = trusted.organization_claim.as_deref().and_then(text);
-        let named = |reference: &str| {
-            Role::parse(local_part(&self.bases, reference)?).filter(|role| !matches!(role, Role::Admin))
+        let role = |reference: Option<&str>| Role::parse(local_part(&self.bases, reference?)?);
+        let role = match (role(organization), role(fhir_user.as_deref())) {
+            (Some(organization @ Role::Organization(_)), _) => organization,
+            (_, Some(person @ Role::Practitioner(_))) => person,
+            _ => Role::Member,
         };
-        let role = organization.or(fhir_user.as_deref()).and_then(named).unwrap_or(Role::Member);
-        let name = text("sub")?.to_owned();
-        let client = ["client_id", "azp", "appid"].into_iter().find_map(text).unwrap_or(&name).to_owned();
-        let certificate = match claims.pointer("/cnf/x5t#S256") {
+        // Names of another server are not ours, even if they are spelt alike.
+        let foreign = |name: &str| format!("{}#{name}", trusted.issuer);
+        let subject = text("sub")?;
+        let client = ["client_id", "azp", "appid"].into_iter().find_map(text).unwrap_or(subject);
+        let certificate = match claims.get("cnf") {
             None => None,
-            Some(bound) => Some(super::client_certificate(bound.as_str()?)?),
+            // Bound in a way that cannot be checked here.
+            Some(bound) if bound.as_object().is_none_or(|bound| bound.len() != 1) => return None,
+            Some(bound) => Some(super::client_certificate(bound.get("x5t#S256")?.as_str()?)?),
         };
+        let is_user = fhir_user.is_some() || organization.is_some();
+        let (client, name) = (foreign(client), foreign(subject));
         Some(Identity {
             kind: Kind::Token,
             client: Some(client),
-            user: fhir_user.is_some().then(|| User { name, fhir_user: fhir_user.clone(), role }),
+            user: is_user.then_some(User { name, fhir_user, role }),
             scopes: Scopes::parse(&scopes.join(" ")),
             patient: text("patient").map(str::to_owned),
             certificate,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use moka::sync::Cache;
+use tokio::sync::Mutex;
 
 use crate::fhir::types::Instant;
 use crate::net;
@@ -22,6 +23,9 @@ const AGE_MAX: Duration = Duration::from_secs(86_400);
 /// Somebody who names an unknown key has a set fetched again, but not more often than this.
 const AGAIN_AFTER: i64 = 10 * SECOND;
 
+/// Calls for one set are not made more often than this, whatever its server says about keeping it.
+const ONE_CALL: i64 = SECOND;
+
 struct Known {
     keys: KeySet,
     fetched_at: i64,
@@ -32,21 +36,29 @@ struct Known {
 pub struct RemoteKeys {
     client: net::Client,
     known: Cache<String, Arc<Known>>,
+    /// Held while a set is fetched: who wants the same one waits for it.
+    fetching: Cache<String, Arc<Mutex<()>>>,
 }
 
 impl RemoteKeys {
     pub fn new(client: net::Client) -> Self {
-        Self { client, known: Cache::builder().max_capacity(SETS_MAX).time_to_live(AGE_MAX).build() }
+        Self {
+            client,
+            known: Cache::builder().max_capacity(SETS_MAX).time_to_live(AGE_MAX).build(),
+            fetching: Cache::builder().max_capacity(SETS_MAX).build(),
+        }
     }
 
     /// The set at a URL, with a key of this name if there is one there. No set that its server does not vouch for any more is
     /// used, even if it cannot be fetched again.
     pub async fn at(&self, url: &str, kid: &str, algorithm: Algorithm, now: Instant) -> Option<KeySet> {
-        if let Some(known) = self.known.get(url).filter(|known| now.0 < known.good_until) {
-            let is_fresh = now.0 < known.fetched_at + AGAIN_AFTER;
-            if is_fresh || known.keys.find(kid, algorithm).is_some() {
-                return Some(known.keys.clone());
-            }
+        if let Some(keys) = self.usable(url, kid, algorithm, now) {
+            return Some(keys);
+        }
+        let turn = self.fetching.get_with(url.to_owned(), Arc::default);
+        let _turn = turn.lock().await;
+        if let Some(keys) = self.usable(url, kid, algorithm, now) {
+            return Some(keys);
         }
         match self.fetch(url, now).await {
             Ok(known) => {
@@ -64,6 +76,15 @@ impl RemoteKeys {
                 None
             }
         }
+    }
+
+    fn usable(&self, url: &str, kid: &str, algorithm: Algorithm, now: Instant) -> Option<KeySet> {
+        let known = self.known.get(url)?;
+        let is_fresh = now.0 < known.fetched_at + AGAIN_AFTER;
+        let has_key = known.keys.find(kid, algorithm).is_some();
+        // What may not be kept is kept as long as a call takes: no longer, and no shorter.
+        let is_good = now.0 < known.good_until.max(known.fetched_at + ONE_CALL);
+        (is_good && (is_fresh || has_key)).then(|| known.keys.clone())
     }
 
     async fn fetch(&self, url: &str, now: Instant) -> Result<Known, String> {

@@ -107,14 +107,20 @@ impl Seal {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(fault)?;
         }
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                let mut key = [0; SEAL_BYTES];
-                openssl::rand::rand_bytes(&mut key)?;
-                file.write_all(STANDARD.encode(key).as_bytes()).and_then(|()| file.sync_all()).map_err(fault)?;
+        if !path.exists() {
+            // Whole, or not at all; and if another process was faster, its key is the key.
+            let own = path.with_extension(format!("{}.draft", std::process::id()));
+            let mut key = [0; SEAL_BYTES];
+            openssl::rand::rand_bytes(&mut key)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&own).map_err(fault)?;
+            file.write_all(STANDARD.encode(key).as_bytes()).and_then(|()| file.sync_all()).map_err(fault)?;
+            let linked = fs::hard_link(&own, path);
+            fs::remove_file(&own).map_err(fault)?;
+            match linked {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(fault(error)),
+                _ => {}
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(fault(error)),
         }
         if fs::metadata(path).map_err(fault)?.permissions().mode() & 0o077 != 0 {
             return Err(KeyError::Open { path: path.to_owned() });
@@ -240,24 +246,6 @@ impl Keys {
         Ok(false)
     }
 
-    /// Makes new keys and drops all others: every token that they signed ends.
-    ///
-    /// # Errors
-    /// [`KeyError`]; then all is as it was.
-    pub async fn replace(&self, store: &Store, now: Instant) -> Result<(), KeyError> {
-        let (seal, lifetime) = (self.seal.clone(), self.lifetime);
-        let replaced = async move |conn: &mut Conn| {
-            shared::lock_name(conn, LOCK).await?;
-            for (kid, _) in records::list::<Kept>(conn).await? {
-                records::remove::<Kept>(conn, &kid).await?;
-            }
-            rotate(conn, &seal, now, lifetime).await
-        };
-        let keys = store.write(replaced).await?;
-        self.ring.store(Arc::new(Ring::new(keys, now.0)));
-        Ok(())
-    }
-
     /// True when a key has gone.
     async fn refresh(&self, store: &Store, now: Instant) -> Result<bool, KeyError> {
         let (seal, lifetime) = (self.seal.clone(), self.lifetime);
@@ -266,6 +254,20 @@ impl Keys {
         let old = self.ring.swap(Arc::clone(&new));
         Ok(old.keys.iter().any(|(_, key)| !new.keys.iter().any(|(_, it)| it.kid == key.kid)))
     }
+}
+
+/// Makes new keys and drops all others: every token that they signed ends. What sealed the old ones need not be known.
+///
+/// # Errors
+/// [`KeyError`]; then all is as it was.
+pub async fn replace(store: &Store, seal: Seal, days: u32, now: Instant) -> Result<(), KeyError> {
+    let lifetime = i64::from(days) * 86_400 * SECOND;
+    let replaced = async move |conn: &mut Conn| {
+        shared::lock_name(conn, LOCK).await?;
+        records::remove_where::<Kept>(conn, |_| true).await?;
+        rotate(conn, &seal, now, lifetime).await
+    };
+    store.write(replaced).await.map(drop)
 }
 
 /// Makes and drops keys as planned, and returns those that are there then.

@@ -162,15 +162,6 @@ impl Tokens {
         Ok(())
     }
 
-    /// Makes new keys in the place of all others, when one has become known to somebody: every token ends.
-    ///
-    /// # Errors
-    /// [`TokenError`] when that cannot be done.
-    pub async fn replace_keys(&self, now: Instant) -> Result<(), TokenError> {
-        self.forget();
-        Ok(self.keys.replace(&self.store, now).await?)
-    }
-
     pub fn keys(&self) -> &Keys {
         &self.keys
     }

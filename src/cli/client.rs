@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::client::{Authentication, Client, is_client_id, redirect_uri_fault};
 use crate::auth::jwt::KeySet;
-use crate::auth::scope::Scopes;
+use crate::auth::token::Grant;
 use crate::auth::{password, random};
 use crate::interactions::audit::{self, Event, What};
 use crate::smart::authenticate::hexadecimal;
@@ -112,7 +112,7 @@ async fn add(app: &Arc<App>, args: &AddArgs) -> anyhow::Result<ExitCode> {
     if !is_client_id(&args.id) {
         bail!("'{}' is no client id: it is 1 to 200 letters, digits and -._~:/@", args.id);
     }
-    Scopes::parse_strictly(&args.scope).map_err(anyhow::Error::msg).context("--scope")?;
+    super::token::scopes(app, &args.scope)?;
     for uri in &args.redirect_uris {
         if let Some(fault) = redirect_uri_fault(uri) {
             bail!("--redirect-uri {uri}: {fault}");
@@ -210,7 +210,14 @@ fn shown(id: &str, client: &Client) -> Value {
 
 async fn remove(app: &Arc<App>, id: &str) -> anyhow::Result<ExitCode> {
     let name = id.to_owned();
-    let was_there = app.store.write(async move |conn: &mut Conn| records::remove::<Client>(conn, &name).await).await?;
+    let was_there = app
+        .store
+        .write(async move |conn: &mut Conn| {
+            // A client that gets the id one day has nothing of this one's.
+            records::remove_where::<Grant>(conn, |grant| grant.client_id == name).await?;
+            records::remove::<Client>(conn, &name).await
+        })
+        .await?;
     if !was_there {
         return unknown(id);
     }
@@ -233,7 +240,7 @@ async fn rotate(app: &Arc<App>, args: &RotateArgs) -> anyhow::Result<ExitCode> {
         .write(async move |conn: &mut Conn| {
             let Some(mut client) = records::get_locked::<Client>(conn, &id).await? else { return Ok(None) };
             // A secret is for a client that had one.
-            if has_secret != matches!(client.authentication, Authentication::Secret(_)) && has_secret {
+            if has_secret && !matches!(client.authentication, Authentication::Secret(_)) {
                 return Ok(Some(false));
             }
             client.authentication = new.clone();

@@ -9,12 +9,13 @@ use clap::{Args, Subcommand};
 use super::output::output;
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::keys;
 use crate::interactions::audit::{self, Event, What};
 
 /// Replace the keys that sign tokens.
 ///
 /// They are replaced by themselves every `auth.key_days` days, without anybody noticing. This is for the day on which one has
-/// become known to somebody.
+/// become known to somebody, or what sealed them is lost.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
     #[command(subcommand)]
@@ -29,7 +30,7 @@ enum KeyCommand {
 
 pub async fn run(app: &Arc<App>, args: &KeyArgs) -> anyhow::Result<ExitCode> {
     let KeyCommand::Replace = args.command;
-    app.tokens().await?.replace_keys(app.now()).await?;
+    keys::replace(&app.store, app.seal()?, app.settings.auth.key_days, app.now()).await?;
     let event = Event {
         what: What::Administration,
         is_success: true,

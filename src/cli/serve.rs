@@ -23,7 +23,7 @@ use crate::http::server;
 use crate::http::tls::Tls;
 use crate::interactions::write::{self, Put};
 use crate::search::value::Target;
-use crate::store::conn::Conn;
+use crate::store::conn::{Conn, without_password};
 use crate::store::include;
 
 /// Practitioners of the demo directory, and the seed it grows from.
@@ -95,7 +95,13 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         let url = base.trim_end_matches("/fhir");
         // Whoever waits for the first line may not read the others: the server serves all the same.
         let _unread = greet(url, &base, address);
-        tracing::info!(%url, database = app.settings.database_url(), workers, "serving");
+        tracing::info!(%url, database = without_password(&app.settings.database_url()), workers, "serving");
+        let settings = &app.settings.server;
+        if settings.is_reached_by_https() && !settings.has_tls() && settings.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "clients come by a proxy, but server.trusted_proxies does not name it: all of them share one address, and its limits"
+            );
+        }
         let handle = server.handle();
         actix_web::rt::spawn(async move {
             stop_signal().await;

@@ -15,6 +15,7 @@ use crate::auth::random;
 use crate::auth::scope::Scopes;
 use crate::auth::token::Claims;
 use crate::interactions::audit::{self, Event, What};
+use crate::smart::token::grantable;
 
 /// Print one access token of the built-in authorization server.
 ///
@@ -30,7 +31,7 @@ pub struct TokenArgs {
 }
 
 pub async fn run(app: &Arc<App>, args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let scopes = Scopes::parse_strictly(&args.scope).map_err(anyhow::Error::msg).context("--scope")?;
+    let scopes = scopes(app, &args.scope)?;
     if scopes.is_empty() {
         bail!("--scope is empty: a token without a scope lets nobody in");
     }
@@ -58,6 +59,17 @@ pub async fn run(app: &Arc<App>, args: &TokenArgs) -> anyhow::Result<ExitCode> {
     audit::record(app, &Caller::operator(), event).await?;
     writeln!(output(), "{token}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Scopes that somebody can be held to.
+pub(super) fn scopes(app: &App, text: &str) -> anyhow::Result<Scopes> {
+    let scopes = Scopes::parse_strictly(text).map_err(anyhow::Error::msg).context("--scope")?;
+    if grantable(app, &scopes) != scopes {
+        bail!(
+            "--scope {text}: a constraint names no search parameter of its type, or has a value that it does not take"
+        );
+    }
+    Ok(scopes)
 }
 
 fn seconds(text: &str) -> anyhow::Result<i64> {

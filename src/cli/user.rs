@@ -15,7 +15,7 @@ use crate::auth::password::{self, CHARS_MAX, CHARS_MIN};
 use crate::auth::token::Account;
 use crate::fhir::types::is_id;
 use crate::interactions::audit::{self, Event, What};
-use crate::smart::login::Attempts;
+use crate::smart::login::{self, Attempts};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::records;
@@ -36,7 +36,7 @@ enum UserCommand {
     Add(AddArgs),
     /// List the accounts
     List,
-    /// Set a new password, and unlock the account
+    /// Set a new password; unlocks the account, and ends its logins and what it granted
     Password(NameArgs),
     /// Remove an account; what it granted ends with it
     Remove(NameArgs),
@@ -159,6 +159,8 @@ async fn new_password(app: &Arc<App>, name: &str) -> anyhow::Result<ExitCode> {
             account = Account { password: password.clone(), ..account };
             records::put(conn, &key, &account, None).await?;
             records::remove::<Attempts>(conn, &digest(&key)).await?;
+            // Whoever knew the old one is out.
+            login::end_all(conn, &key).await?;
             Ok::<_, StoreError>(true)
         })
         .await?;
@@ -167,7 +169,13 @@ async fn new_password(app: &Arc<App>, name: &str) -> anyhow::Result<ExitCode> {
 
 async fn remove(app: &Arc<App>, name: &str) -> anyhow::Result<ExitCode> {
     let key = name.to_owned();
-    let was_there = app.store.write(async move |conn: &mut Conn| records::remove::<Account>(conn, &key).await).await?;
+    let was_there = app
+        .store
+        .write(async move |conn: &mut Conn| {
+            login::end_all(conn, &key).await?;
+            records::remove::<Account>(conn, &key).await
+        })
+        .await?;
     changed(app, name, was_there, "is removed").await
 }
 

@@ -10,6 +10,8 @@ pub struct Limits {
     pub address_burst: u32,
     pub auth_per_s: f64,
     pub auth_burst: u32,
+    pub refusals_per_s: f64,
+    pub refusals_burst: u32,
     pub client_per_s: f64,
     pub client_burst: u32,
 }
@@ -26,6 +28,7 @@ impl Limits {
         for (name, per_s, burst) in [
             ("address", self.address_per_s, self.address_burst),
             ("auth", self.auth_per_s, self.auth_burst),
+            ("refusals", self.refusals_per_s, self.refusals_burst),
             ("client", self.client_per_s, self.client_burst),
         ] {
             if per_s != 0.0 && !(PER_S_MIN..=PER_S_MAX).contains(&per_s) {

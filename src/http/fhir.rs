@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::{excerpt, parse_any_json, parse_json, type_name};
@@ -45,12 +46,14 @@ async fn serve_form(
 ) -> HttpResponse {
     match Wishes::read(app, request, form) {
         Ok(wishes) => {
-            let result = match identify::caller(app, request).await {
-                Ok(caller) => handler(&wishes, &caller).await,
+            let known = identify::caller(app, request).await;
+            let caller = known.as_ref().map_or_else(|_| identify::nobody(app, request), Clone::clone);
+            let result = match known {
+                Ok(_) => handler(&wishes, &caller).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = &result {
-                identify::record(app, request, error).await;
+                identify::record(app, &caller, request, error).await;
             }
             respond(app, request, &wishes, result)
         }
@@ -170,7 +173,8 @@ pub async fn create_resource(app: Shared, request: HttpRequest, path: Path<Strin
         let resource_type = type_named(&path.into_inner())?;
         let resource = negotiate::resource(&request, &body)?;
         let condition = negotiate::if_none_exist(&request)?;
-        let condition = condition.map(|text| Condition::parse(&app, caller, resource_type, text)).transpose()?;
+        let condition =
+            condition.map(|text| Condition::parse(&app, caller, Access::CREATE, resource_type, text)).transpose()?;
         create::create(&app, caller, resource_type, resource, condition).await
     })
     .await
@@ -194,7 +198,7 @@ pub async fn update_resource(
 pub async fn update_where(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
     serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
-        let condition = Condition::parse(&app, caller, resource_type, request.query_string())?;
+        let condition = Condition::parse(&app, caller, Access::UPDATE, resource_type, request.query_string())?;
         let expected = negotiate::expected(&request)?;
         update::update_where(&app, caller, resource_type, condition, negotiate::resource(&request, &body)?, expected)
             .await
@@ -220,7 +224,7 @@ pub async fn patch_resource(
 pub async fn patch_where(app: Shared, request: HttpRequest, path: Path<String>, body: Bytes) -> HttpResponse {
     serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
-        let condition = Condition::parse(&app, caller, resource_type, request.query_string())?;
+        let condition = Condition::parse(&app, caller, Access::UPDATE, resource_type, request.query_string())?;
         let expected = negotiate::expected(&request)?;
         patch::patch_where(&app, caller, resource_type, condition, patch_document(&request, &body)?, expected).await
     })
@@ -252,7 +256,7 @@ pub async fn delete_resource(app: Shared, request: HttpRequest, path: Path<(Stri
 pub async fn delete_where(app: Shared, request: HttpRequest, path: Path<String>) -> HttpResponse {
     serve(&app, &request, async |_, caller| {
         let resource_type = type_named(&path.into_inner())?;
-        let condition = Condition::parse(&app, caller, resource_type, request.query_string())?;
+        let condition = Condition::parse(&app, caller, Access::DELETE, resource_type, request.query_string())?;
         delete::delete_where(&app, caller, resource_type, condition, negotiate::expected(&request)?).await
     })
     .await

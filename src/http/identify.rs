@@ -20,7 +20,6 @@ use super::tls::client_certificate;
 /// # Errors
 /// 401 for a token that is not accepted, 400 for one in the URL, where it would be kept in logs; 503 when it cannot be checked.
 pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, FhirError> {
-    let address = client_address(app, request);
     let query = request.query_string();
     if query.contains("access_token")
         && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
@@ -29,7 +28,7 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
     }
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(sent) = headers.next() else {
-        return Ok(Caller { identity: Arc::clone(&app.anonymous), address });
+        return Ok(nobody(app, request));
     };
     let token = sent.to_str().ok().and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
@@ -41,20 +40,23 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
         Ok(identity) => {
             let client = identity.client.as_deref().unwrap_or_default();
             app.limits.check_client(client).map_err(|wait| FhirError::throttled("your app", wait))?;
-            Ok(Caller { identity, address })
+            Ok(Caller { identity, address: client_address(app, request) })
         }
         Err(TokenError::Invalid(sentence)) => Err(invalid(sentence)),
         Err(error) => Err(unavailable(error)),
     }
 }
 
-/// Records a refusal for lack of rights. Who it was is known as far as the token was accepted.
-pub(super) async fn record(app: &Arc<App>, request: &HttpRequest, error: &FhirError) {
+/// Somebody who is not known, from where they call.
+pub(super) fn nobody(app: &App, request: &HttpRequest) -> Caller {
+    Caller { identity: Arc::clone(&app.anonymous), address: client_address(app, request) }
+}
+
+/// Records a refusal for lack of rights.
+pub(super) async fn record(app: &Arc<App>, caller: &Caller, request: &HttpRequest, error: &FhirError) {
     if audit::is_for_lack_of_rights(error) {
-        let nobody = Caller { identity: Arc::clone(&app.anonymous), address: client_address(app, request) };
-        let caller = caller(app, request).await.unwrap_or(nobody);
         let line = (request.method().as_str(), request.path().to_owned());
-        audit::record_refusals(app, &caller, vec![line]).await;
+        audit::record_refusals(app, caller, vec![line]).await;
     }
 }
 

@@ -10,7 +10,7 @@ use actix_web::error::PayloadError;
 use actix_web::http::Method;
 use actix_web::middleware::{Compress, Next, from_fn};
 use actix_web::web::{Data, PayloadConfig};
-use actix_web::{Error, HttpResponse, HttpServer};
+use actix_web::{Error, HttpMessage, HttpResponse, HttpServer};
 
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
@@ -22,7 +22,7 @@ use super::fhir::refused;
 use super::http2::{self, Place};
 use super::routes::routes;
 use super::tls::{self, Tls};
-use super::{cors, headers, hosts};
+use super::{cors, headers, hosts, smart};
 
 /// How long a client may take to send its request's head, and to leave.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -106,19 +106,23 @@ async fn guard(
 async fn admit(app: &Data<Arc<App>>, request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     let refuse = |request: &ServiceRequest, error| refused(app, request.request(), error);
     // Who asks for the server's health may know its address only, and has to ask often.
-    if !is_health(request) {
-        if let Err(wait) = limit(app, request) {
-            let error = FhirError::throttled("your address", wait);
-            return Err(refused(app, request.request(), error));
-        }
-        if let Some(error) = hosts::foreign(app, request) {
-            return Err(refuse(request, error));
-        }
+    if is_health(request) {
+        // And has nothing to say.
+        drop(request.take_payload());
+        return Ok(());
+    }
+    if let Err(wait) = limit(app, request) {
+        return Err(refuse(request, FhirError::throttled("your address", wait)));
+    }
+    if let Some(error) = hosts::foreign(app, request) {
+        return Err(refuse(request, error));
     }
     if let Some(response) = cors::preflight(&app.origins, request) {
         return Err(response);
     }
-    match body::admit(request, app.settings.server.body_bytes_max).await {
+    let is_auth = request.match_info().as_str().starts_with("/auth/");
+    let most = if is_auth { smart::BODY_BYTES_MAX } else { app.settings.server.body_bytes_max };
+    match body::admit(request, most).await {
         Ok(()) => Ok(()),
         Err(Refused::Encoding(encoding)) => {
             let sentence =

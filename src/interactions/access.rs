@@ -8,15 +8,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::auth::caller::Caller;
+use crate::auth::caller::{self, Caller};
 use crate::auth::policy::{self, Constraint, Permission};
 use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::matching::{self, Subject};
 use crate::search::parse::{self, Handling};
-use crate::search::query::{Filter, ReferenceMatch, Test};
+use crate::search::query::{Filter, ReferenceMatch, Test, TypeQuery};
 use crate::search::value::{IndexEntries, Target};
+use crate::store::conn::Conn;
+use crate::store::history;
 
 use super::read::{Stored, not_found};
 use super::write::stored;
@@ -68,6 +70,19 @@ pub fn require(app: &App, caller: &Caller, access: Access, resource_type: Resour
     }
 }
 
+/// Lets anybody pass who was granted anything at all: for operations that are about no stored resource.
+///
+/// # Errors
+/// 401 where everything takes a token, 403 for one without a scope.
+pub fn require_any(caller: &Caller) -> Result<(), FhirError> {
+    if !caller.identity.scopes.is_empty() || caller.identity.kind == caller::Kind::Operator {
+        return Ok(());
+    }
+    let sentence = "This takes an access token.";
+    let kind = if caller.is_anonymous() { Kind::Unauthenticated } else { Kind::Forbidden };
+    Err(FhirError::new(kind, sentence))
+}
+
 /// The refusal of an interaction with a type.
 pub fn denied(caller: &Caller, access: Access, resource_type: ResourceType) -> FhirError {
     let context = if caller.identity.user.is_some() { "user" } else { "system" };
@@ -86,18 +101,21 @@ pub fn denied(caller: &Caller, access: Access, resource_type: ResourceType) -> F
 impl Sight {
     /// Whether a resource is among those that may be touched. `body` is its JSON.
     pub fn reaches(&self, app: &App, target: &Target, at: Instant, body: &Value) -> bool {
-        self.reaches_entries(target, at, || app.extractor().entries(target.resource_type, body))
+        match self {
+            Self::Nothing => false,
+            Self::Everything => true,
+            Self::Only(_) => self.reaches_entries(target, at, &app.extractor().entries(target.resource_type, body)),
+        }
     }
 
-    /// The same for one whose index entries are known, or easily found.
-    pub fn reaches_entries(&self, target: &Target, at: Instant, entries: impl FnOnce() -> IndexEntries) -> bool {
+    /// The same for one whose index entries are known.
+    pub fn reaches_entries(&self, target: &Target, at: Instant, entries: &IndexEntries) -> bool {
         match self {
             Self::Nothing => false,
             Self::Everything => true,
             Self::Only(alternatives) => {
-                let entries = entries();
                 let Target { resource_type, id } = target;
-                let subject = Subject { resource_type: *resource_type, id, last_updated: at, entries: &entries };
+                let subject = Subject { resource_type: *resource_type, id, last_updated: at, entries };
                 // What cannot be told from the resource alone is not granted.
                 alternatives.iter().any(|filters| matching::all_hold(filters, &subject) == Some(true))
             }
@@ -131,7 +149,7 @@ impl Sight {
 ///
 /// # Errors
 /// As [`require`], for the type that a chain or `_has` leads through.
-pub fn check_filters(app: &App, caller: &Caller, filters: &[Filter]) -> Result<(), FhirError> {
+fn check_filters(app: &App, caller: &Caller, filters: &[Filter]) -> Result<(), FhirError> {
     for filter in filters {
         match filter {
             Filter::Chain { target, inner, .. } => {
@@ -146,13 +164,14 @@ pub fn check_filters(app: &App, caller: &Caller, filters: &[Filter]) -> Result<(
                 alternatives.iter().try_for_each(|filters| check_filters(app, caller, filters))?;
             }
             // The tree that these walk is made of the references of other resources.
-            Filter::Value { test: Test::Reference(references), .. }
-            | Filter::Not { test: Test::Reference(references), .. } => {
-                for reference in references {
-                    if let ReferenceMatch::Below(target) | ReferenceMatch::Above(target) = reference
-                        && !matches!(sight(app, caller, Access::SEARCH, target.resource_type), Sight::Everything)
-                    {
-                        return Err(denied(caller, Access::SEARCH, target.resource_type));
+            Filter::Value { param, test: Test::Reference(references) }
+            | Filter::Not { param, test: Test::Reference(references) } => {
+                let is_tree = |it: &ReferenceMatch| matches!(it, ReferenceMatch::Below(_) | ReferenceMatch::Above(_));
+                if references.iter().any(is_tree) {
+                    for resource_type in param.target_types().iter().copied().chain([param.base]) {
+                        if !matches!(sight(app, caller, Access::SEARCH, resource_type), Sight::Everything) {
+                            return Err(denied(caller, Access::SEARCH, resource_type));
+                        }
                     }
                 }
             }
@@ -162,8 +181,42 @@ pub fn check_filters(app: &App, caller: &Caller, filters: &[Filter]) -> Result<(
     Ok(())
 }
 
-/// The filters of a search, so narrowed that its chains lead only through what the caller may search.
-pub fn narrowed(app: &App, caller: &Caller, filters: Vec<Filter>) -> Vec<Filter> {
+/// Narrows a search of one type to the resources in sight by one of `accesses`, and its chains to what the caller may search.
+///
+/// # Errors
+/// As [`require`] when nothing is in sight, and for a type that a chain or `_has` leads through.
+pub fn narrow(app: &App, caller: &Caller, accesses: &[Access], part: &mut TypeQuery) -> Result<(), FhirError> {
+    check_filters(app, caller, &part.filters)?;
+    let filters = std::mem::take(&mut part.filters);
+    part.filters = narrowed(app, caller, filters);
+    let mut alternatives = Vec::new();
+    for access in accesses {
+        match sight(app, caller, *access, part.resource_type) {
+            Sight::Everything => return Ok(()),
+            Sight::Nothing => {}
+            Sight::Only(some) => alternatives.extend(some),
+        }
+    }
+    match alternatives.len() {
+        0 => Err(denied(caller, accesses.first().copied().unwrap_or(Access::SEARCH), part.resource_type)),
+        // Beside the others they can drive the search. But a circle in a scope is none that distances are measured from.
+        1 if !alternatives.iter().flatten().any(is_near) => {
+            part.filters.extend(alternatives.into_iter().flatten());
+            Ok(())
+        }
+        _ => {
+            part.filters.push(Filter::Any(alternatives));
+            Ok(())
+        }
+    }
+}
+
+fn is_near(filter: &Filter) -> bool {
+    matches!(filter, Filter::Value { test: Test::Near(_), .. })
+}
+
+/// Filters whose chains lead only through what the caller may search.
+fn narrowed(app: &App, caller: &Caller, filters: Vec<Filter>) -> Vec<Filter> {
     let through = |inner: Box<Filter>, resource_type| {
         let mut inner = narrowed(app, caller, vec![*inner]);
         match sight(app, caller, Access::SEARCH, resource_type) {
@@ -195,6 +248,38 @@ impl<'a> Gate<'a> {
         Self { app, caller, known: RefCell::default() }
     }
 
+    /// What the caller may do so to resources of a type; worked out once.
+    ///
+    /// # Errors
+    /// As [`require`].
+    pub fn sight(&self, access: Access, resource_type: ResourceType) -> Result<Arc<Sight>, FhirError> {
+        let key = (resource_type, access);
+        if let Some(known) = self.known.borrow().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let sight = Arc::new(require(self.app, self.caller, access, resource_type)?);
+        self.known.borrow_mut().insert(key, Arc::clone(&sight));
+        Ok(sight)
+    }
+
+    /// What a resource was before the deletion that was its version `deleted`, if that matters for a write by this caller:
+    /// who takes its place takes over what refers to it.
+    ///
+    /// # Errors
+    /// As [`require`]; the store's.
+    pub async fn last_seen(
+        &self,
+        conn: &mut Conn,
+        access: Access,
+        target: &Target,
+        deleted: i64,
+    ) -> Result<Option<(Instant, Value)>, FhirError> {
+        let Sight::Only(_) = *self.sight(access, target.resource_type)? else { return Ok(None) };
+        let found = history::get(conn, target.resource_type, &target.id, deleted - 1).await?;
+        let Some(history::Version { at, body: Some(body), .. }) = found else { return Ok(None) };
+        Ok(Some((at, stored(&body)?)))
+    }
+
     /// Lets a write pass when the caller may do it to the resource as it was and as it is to be.
     ///
     /// # Errors
@@ -206,25 +291,17 @@ impl<'a> Gate<'a> {
         before: Option<(Instant, &Value)>,
         after: Option<(Instant, &IndexEntries)>,
     ) -> Result<(), FhirError> {
-        let key = (target.resource_type, access);
-        let known = self.known.borrow().get(&key).cloned();
-        let sight = match known {
-            Some(sight) => sight,
-            None => {
-                let sight = Arc::new(require(self.app, self.caller, access, target.resource_type)?);
-                self.known.borrow_mut().insert(key, Arc::clone(&sight));
-                sight
-            }
-        };
+        let sight = self.sight(access, target.resource_type)?;
         let was = before.is_none_or(|(at, body)| sight.reaches(self.app, target, at, body));
-        let is = after.is_none_or(|(at, entries)| sight.reaches_entries(target, at, || entries.clone()));
+        let is = after.is_none_or(|(at, entries)| sight.reaches_entries(target, at, entries));
         if was && is {
             return Ok(());
         }
         let Target { resource_type, id } = target;
         let which = if was { "what it would become" } else { "this resource" };
-        let sentence =
-            format!("{resource_type}/{id}: the access token allows this for some resources, but not for {which}.");
+        let sentence = format!(
+            "{resource_type}/{id} is not written: the access token allows that for some resources, but not for {which}."
+        );
         Err(FhirError::new(Kind::Forbidden, sentence))
     }
 }

@@ -5,6 +5,7 @@
 //! and the database refuses to change one. What an anonymous reader searched for is never in them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
@@ -12,8 +13,9 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::fhir::error::{FhirError, Kind as Refusal};
 use crate::fhir::resource::{Unstamped, excerpt};
-use crate::fhir::types::{Instant, ResourceType};
-use crate::search::value::{IndexEntries, Target};
+use crate::fhir::types::ResourceType;
+use crate::search::param::registry;
+use crate::search::value::{IndexEntries, ReferenceEntry, Target};
 use crate::store::change::{self, Change, Kind};
 use crate::store::conn::Conn;
 
@@ -23,6 +25,8 @@ const TYPES: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
 const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const REST: &str = "http://hl7.org/fhir/restful-interaction";
 const OAUTH: &str = "urn:ietf:rfc:6749";
+/// Resources that one AuditEvent names.
+const ENTITIES_MAX: usize = 500;
 
 /// A resource that was written: its new version, and how.
 #[derive(Clone, Debug)]
@@ -66,10 +70,10 @@ pub struct Event<'a> {
 /// # Errors
 /// 503 when it cannot be stored.
 pub async fn record(app: &Arc<App>, caller: &Caller, event: Event<'_>) -> Result<(), FhirError> {
-    let change = change(app, event_body(app, caller, &event));
+    let change = change(app, event_body(app, caller, &event), Vec::new());
     app.store
         .write(async move |conn: &mut Conn| {
-            change::apply(conn, vec![change.again()]).await?;
+            change::apply(conn, vec![change.clone()]).await?;
             Ok::<_, FhirError>(())
         })
         .await
@@ -83,16 +87,26 @@ pub fn is_for_lack_of_rights(error: &FhirError) -> bool {
 /// Records what was refused for lack of rights in one request, by method and path; what else the request said is not kept.
 pub async fn record_refusals(app: &Arc<App>, caller: &Caller, refused: Vec<(&str, String)>) {
     let Some((method, path)) = refused.first() else { return };
+    // Whoever is refused over and over is recorded so often, and how often else.
+    if caller.address.is_some_and(|address| app.limits.check_record(address).is_err()) {
+        app.unrecorded.fetch_add(refused.len() as u64, Ordering::Relaxed);
+        return;
+    }
     let more = if refused.len() > 1 { format!(", and {} more entries", refused.len() - 1) } else { String::new() };
-    let description = format!("refused for lack of rights: {method} {}{more}", excerpt(path));
+    let mut description = format!("refused for lack of rights: {method} {}{more}", excerpt(path));
+    let unrecorded = app.unrecorded.swap(0, Ordering::Relaxed);
+    if unrecorded > 0 {
+        description
+            .push_str(&format!("; since the last record {unrecorded} more refusals, of whoever asked too often"));
+    }
     let event = Event { what: What::Refusal, is_success: false, description, client: None, account: None };
     if let Err(error) = record(app, caller, event).await {
         tracing::error!(%error, "a refusal could not be recorded");
     }
 }
 
-/// The change that records the writes of one unit of work.
-pub(super) fn of_writes(app: &App, caller: &Caller, done: &[Done]) -> AuditChange {
+/// The changes that record the writes of one unit of work: one, unless there are very many.
+pub(super) fn of_writes(app: &App, caller: &Caller, done: &[Done]) -> Vec<Change> {
     let (code, action) = match done {
         [Done { kind: Kind::Create, .. }] => ("create", "C"),
         [Done { kind: Kind::Delete, .. }] => ("delete", "D"),
@@ -100,49 +114,46 @@ pub(super) fn of_writes(app: &App, caller: &Caller, done: &[Done]) -> AuditChang
         [Done { kind: Kind::Update, .. }] => ("update", "U"),
         _ => ("transaction", "E"),
     };
-    let entity = |done: &Done| {
-        let Target { resource_type, id } = &done.target;
-        json!({"what": {"reference": format!("{resource_type}/{id}/_history/{}", done.version)}})
-    };
     let mut body = common(app, caller, None, None);
     insert(&mut body, "type", coding(TYPES, "rest"));
     insert(&mut body, "subtype", json!([coding(REST, code)]));
     insert(&mut body, "action", action.into());
     insert(&mut body, "outcome", "0".into());
-    insert(&mut body, "entity", done.iter().map(entity).collect());
-    change(app, body)
+    let entity = |done: &Done| {
+        let Target { resource_type, id } = &done.target;
+        json!({"what": {"reference": format!("{resource_type}/{id}/_history/{}", done.version)}})
+    };
+    let part = |done: &[Done]| {
+        let mut body = body.clone();
+        insert(&mut body, "entity", done.iter().map(entity).collect());
+        change(app, body, done.iter().map(|done| done.target.clone()).collect())
+    };
+    done.chunks(ENTITIES_MAX).map(part).collect()
 }
 
-/// A change that adds an AuditEvent.
-pub(super) struct AuditChange {
-    target: Target,
-    at: Instant,
-    body: String,
-    entries: IndexEntries,
-}
-
-impl AuditChange {
-    /// For the store, once for each attempt at the unit of work.
-    pub(super) fn again(&self) -> Change {
-        Change {
-            target: self.target.clone(),
-            rid: None,
-            version: 1,
-            at: self.at,
-            kind: Kind::Create,
-            body: Some(self.body.clone()),
-            replaced: None,
-            remove: IndexEntries::default(),
-            add: self.entries.clone(),
-        }
-    }
-}
-
-fn change(app: &App, body: Value) -> AuditChange {
+/// A change that adds an AuditEvent, whose entities are these: what they offer to search is known without a look at them.
+fn change(app: &App, mut body: Value, entities: Vec<Target>) -> Change {
     let target = Target { resource_type: ResourceType::AuditEvent, id: new_id() };
-    let entries = app.extractor().entries(ResourceType::AuditEvent, &body);
+    let listed = body.as_object_mut().and_then(|body| body.shift_remove("entity"));
+    let mut entries = app.extractor().entries(ResourceType::AuditEvent, &body);
+    if let (Some(listed), Some(param)) = (listed, registry().get(ResourceType::AuditEvent, "entity")) {
+        insert(&mut body, "entity", listed);
+        let references = entities.into_iter().map(|target| ReferenceEntry { param: param.id, target });
+        entries.references.extend(references);
+        entries.normalize();
+    }
     let at = app.now();
-    AuditChange { body: Unstamped::new(&body).stamped(&target.id, 1, at), target, at, entries }
+    Change {
+        body: Some(Unstamped::new(&body).stamped(&target.id, 1, at)),
+        rid: None,
+        version: 1,
+        at,
+        kind: Kind::Create,
+        replaced: None,
+        remove: IndexEntries::default(),
+        add: entries,
+        target,
+    }
 }
 
 fn event_body(app: &App, caller: &Caller, event: &Event<'_>) -> Value {

@@ -25,7 +25,7 @@ use super::{capability, create, delete, history, patch, read, search, update};
 const ENTRIES_AT_ONCE: usize = 32;
 /// How long a batch may take, and how much it may answer; what comes after is refused.
 const TIME_MAX: Duration = Duration::from_secs(60);
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Does what the entries say, each by itself: 200 with a response for each, in their order.
 ///
@@ -56,7 +56,12 @@ pub async fn batch(
                     }
                     (n, is_get, answer.map(|it| bundle::response_entry(base, &it, is_get || with_resources)))
                 }
-                Err(error) => (n, false, Err(error)),
+                Err(error) => {
+                    if audit::is_for_lack_of_rights(&error) {
+                        refused.borrow_mut().push(("entry", n.to_string()));
+                    }
+                    (n, false, Err(error))
+                }
             })
             .buffered(ENTRIES_AT_ONCE);
         while let Some((n, is_get, answer)) = under_way.next().await {
@@ -71,15 +76,18 @@ pub async fn batch(
 /// Takes room for an entry of the answer. What was written is told in any case.
 fn fit(entry: Vec<u8>, room: &mut usize, is_get: bool) -> Result<Vec<u8>, FhirError> {
     match room.checked_sub(entry.len()) {
-        None if is_get => {
-            let sentence = format!("A batch is answered with at most {ANSWER_BYTES_MAX} bytes; ask for less at once.");
-            Err(FhirError::new(Kind::TooLarge, sentence).code(IssueCode::TooCostly))
-        }
+        None if is_get => Err(too_much()),
         left => {
             *room = left.unwrap_or(0);
             Ok(entry)
         }
     }
+}
+
+/// The refusal of more than one answer holds.
+pub(super) fn too_much() -> FhirError {
+    let sentence = format!("A Bundle is answered with at most {ANSWER_BYTES_MAX} bytes; ask for less at once.");
+    FhirError::new(Kind::TooLarge, sentence).code(IssueCode::TooCostly)
 }
 
 /// The entries with their numbers, cut where one names a resource that an entry before it names too: those are done one

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode, operation_outcome};
 use crate::fhir::resource::{self, excerpt};
@@ -163,12 +164,14 @@ fn read_entry(app: &App, caller: &Caller, mut entry: Value) -> Result<Entry, Fhi
         }
         "POST" => {
             let resource_type = type_named(path)?;
-            let condition =
-                text("ifNoneExist").map(|query| Condition::parse(app, caller, resource_type, query)).transpose()?;
+            let condition = text("ifNoneExist")
+                .map(|query| Condition::parse(app, caller, Access::CREATE, resource_type, query))
+                .transpose()?;
             Call::Create { resource_type, body: Arc::new(resource()?), condition }
         }
         "PUT" | "PATCH" | "DELETE" => {
-            let (resource_type, place) = place(app, caller, path, query)?;
+            let access = if method == "DELETE" { Access::DELETE } else { Access::UPDATE };
+            let (resource_type, place) = place(app, caller, access, path, query)?;
             match (method, place) {
                 ("PUT", Place::Id(id)) => Call::Update { resource_type, id, body: Arc::new(resource()?), expected },
                 ("PUT", Place::Where(condition)) => {
@@ -200,10 +203,16 @@ enum Place {
     Where(Condition),
 }
 
-fn place(app: &App, caller: &Caller, path: &str, query: Option<&str>) -> Result<(ResourceType, Place), FhirError> {
+fn place(
+    app: &App,
+    caller: &Caller,
+    access: Access,
+    path: &str,
+    query: Option<&str>,
+) -> Result<(ResourceType, Place), FhirError> {
     if let (Some(query), false) = (query, path.contains('/')) {
         let resource_type = type_named(path)?;
-        return Ok((resource_type, Place::Where(Condition::parse(app, caller, resource_type, query)?)));
+        return Ok((resource_type, Place::Where(Condition::parse(app, caller, access, resource_type, query)?)));
     }
     match path.split_once('/') {
         Some((name, id)) if is_id(id) => Ok((type_named(name)?, Place::Id(id.to_owned()))),

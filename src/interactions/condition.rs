@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::IssueCode;
 use crate::fhir::resource::excerpt;
@@ -32,20 +33,27 @@ pub enum Matched {
 }
 
 impl Condition {
-    /// Reads the text after `?`. A condition without filters would select everything, and one with a filter that has no
+    /// Reads the text after `?`. It selects among the resources that the caller may search, or write so (`access`): no
+    /// condition tells about others. A condition without filters would select everything, and one with a filter that has no
     /// value, such as a form that was not filled in, more than is meant.
     ///
     /// # Errors
     /// 400 when a parameter cannot be used, however lenient the client is, or when there is none; 401 and 403 when it leads
     /// through resources that the caller may not search.
-    pub fn parse(app: &App, caller: &Caller, resource_type: ResourceType, text: &str) -> Result<Self, FhirError> {
+    pub fn parse(
+        app: &App,
+        caller: &Caller,
+        access: Access,
+        resource_type: ResourceType,
+        text: &str,
+    ) -> Result<Self, FhirError> {
         let mut pairs: Vec<(String, String)> =
             form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect();
         pairs.retain(|(name, _)| !link::is_shape(name));
         let mut query = parse::parse(&[resource_type], &pairs, app.search_context(Handling::Strict))?;
         match query.types.pop() {
-            Some(part) if !pairs.is_empty() && part.filters.len() == pairs.len() => {
-                access::check_filters(app, caller, &part.filters)?;
+            Some(mut part) if !pairs.is_empty() && part.filters.len() == pairs.len() => {
+                access::narrow(app, caller, &[access, Access::SEARCH], &mut part)?;
                 Ok(Self { part, text: text.to_owned() })
             }
             _ => Err(FhirError::new(

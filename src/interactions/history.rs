@@ -172,6 +172,8 @@ struct Page {
 
 /// Versions that one page looks at, when the caller may not see all of them.
 const LOOKED_AT_MAX: usize = 20_000;
+/// And how many one statement brings.
+const LOOKED_AT_ONCE: i64 = 500;
 
 async fn page(
     app: &App,
@@ -203,29 +205,42 @@ async fn page(
         let next = versions.last().filter(|_| has_more).map(|last| last.seq);
         return Ok(Page { versions, next, total });
     }
+    // Whoever may see no version at all is not told that there is one, whatever is asked about them.
+    if let (Whose::Resource(resource_type, id), Of::Resource(rid)) = (whose, of) {
+        let all = Stretch { since: None, during: None, before: None, limit: stretch.limit };
+        if seen_of(app, conn, seen, Of::Resource(rid), all, 1).await?.versions.is_empty() {
+            return Err(not_found(*resource_type, id));
+        }
+    }
+    seen_of(app, conn, seen, of, stretch, count).await
+}
+
+/// As many versions as a page takes, of those that the caller may see.
+async fn seen_of(
+    app: &App,
+    conn: &mut Conn,
+    seen: &Seen,
+    of: Of<'_>,
+    mut stretch: Stretch,
+    count: usize,
+) -> Result<Page, FhirError> {
+    stretch.limit = stretch.limit.max(LOOKED_AT_ONCE);
     let (mut versions, mut looked_at) = (Vec::new(), 0);
     loop {
         let some = history::list(conn, of, stretch).await?;
         let is_all = i64::try_from(some.len()).unwrap_or(i64::MAX) < stretch.limit;
-        looked_at += some.len();
         for version in some {
-            if versions.len() == count || looked_at > LOOKED_AT_MAX {
+            if versions.len() == count || looked_at == LOOKED_AT_MAX {
                 return Ok(Page { next: stretch.before, versions, total: None });
             }
+            looked_at += 1;
             stretch.before = Some(version.seq);
             if seen.reaches(app, conn, &version).await? {
                 versions.push(version);
             }
         }
         if is_all {
-            return match whose {
-                Whose::Resource(resource_type, id)
-                    if versions.is_empty() && stretch.since.is_none() && stretch.during.is_none() =>
-                {
-                    Err(not_found(*resource_type, id))
-                }
-                _ => Ok(Page { versions, next: None, total: None }),
-            };
+            return Ok(Page { versions, next: None, total: None });
         }
     }
 }

@@ -19,7 +19,7 @@ use super::access::{self, Gate, Sight};
 use super::answer::Answer;
 use super::condition::{Condition, Matched};
 use super::expected::Expected;
-use super::read::{Stored, find};
+use super::read::{Stored, find, not_found, was_seen};
 use super::write::{self, Put, Written, stored};
 
 /// Attempts at a patch whose resource others change at the same time.
@@ -46,15 +46,15 @@ pub async fn patch(
     document: &Document,
     expected: Option<Expected>,
 ) -> Result<Answer, FhirError> {
-    access::require(app, caller, Access::UPDATE, resource_type)?;
     let is_any = matches!(expected, None | Some(Expected::Anything));
     for attempt in 1.. {
-        let current = app.store.read(async |conn: &mut Conn| find(conn, resource_type, id).await).await?;
+        let current =
+            app.store.read(async |conn: &mut Conn| current(app, caller, conn, resource_type, id).await).await?;
         let put = patched(app, caller, resource_type, id, document, &current, expected)?;
         match write::write_one(app, caller, put).await {
             // Somebody was faster. The client did not ask for a certain version: patch the new one.
             Err(error) if error.kind == Kind::PreconditionFailed && is_any && attempt < ATTEMPTS_MAX => {}
-            result => return Ok(seen(app, caller, result?)),
+            result => return Ok(answer(app, caller, result?)),
         }
     }
     Err(write::nothing_written())
@@ -79,13 +79,32 @@ pub async fn patch_where(
             let id = matching(&condition, condition.matched(conn).await?)?;
             let put = patch_in(&door, &caller, conn, resource_type, &id, &document, expected).await?;
             let written = write::put_all(&door, &caller, conn, &[put]).await?;
-            written.into_iter().next().map(|written| seen(&door, &caller, written)).ok_or_else(write::nothing_written)
+            written.into_iter().next().map(|written| answer(&door, &caller, written)).ok_or_else(write::nothing_written)
         })
         .await
 }
 
+/// What is patched. Who could not see a resource is not told that it was deleted.
+async fn current(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    resource_type: ResourceType,
+    id: &str,
+) -> Result<Stored, FhirError> {
+    let sight = access::require(app, caller, Access::UPDATE, resource_type)?;
+    match find(conn, resource_type, id).await {
+        Err(gone)
+            if gone.kind == Kind::Gone && !was_seen(app, conn, &sight, resource_type, id, gone.version).await? =>
+        {
+            Err(not_found(resource_type, id))
+        }
+        found => found,
+    }
+}
+
 /// The answer to a patch. The content is more than the client sent, so it is for those who may read it.
-pub(super) fn seen(app: &App, caller: &Caller, written: Written) -> Answer {
+pub(super) fn answer(app: &App, caller: &Caller, written: Written) -> Answer {
     let is_seen = match access::sight(app, caller, Access::READ, written.target.resource_type) {
         Sight::Everything => true,
         sight => written
@@ -108,7 +127,7 @@ pub(super) async fn patch_in(
     document: &Document,
     expected: Option<Expected>,
 ) -> Result<Put, FhirError> {
-    let current = find(conn, resource_type, id).await?;
+    let current = current(app, caller, conn, resource_type, id).await?;
     patched(app, caller, resource_type, id, document, &current, expected)
 }
 

@@ -129,7 +129,9 @@ pub(super) async fn vread_in(
     let number = version_number(version).ok_or_else(unknown)?;
     match history::get(conn, resource_type, id, number).await? {
         Some(history::Version { body: Some(body), version, at, .. }) => {
-            sight.let_through(app, resource_type, id, Stored { version, last_updated: at, body })
+            let found = Stored { version, last_updated: at, body };
+            // A version that is not for this caller is one that never was.
+            sight.let_through(app, resource_type, id, found).map_err(|_hidden| unknown())
         }
         Some(deletion) if was_seen(app, conn, sight, resource_type, id, Some(deletion.version)).await? => {
             Err(gone(resource_type, id, deletion.version))

@@ -107,23 +107,21 @@ fn read_query(app: &App, caller: &Caller, request: &Request) -> Result<Query, Fh
     Ok(query)
 }
 
-/// Narrows a query to what the caller may see. A search across types leaves out the types of which that is nothing.
+/// Narrows a query to what the caller may see. A search across types leaves out the types of which that is nothing, and
+/// says so if it was asked for them.
 ///
 /// # Errors
-/// 401 and 403 when there is nothing that may be searched, or the order or a filter would tell about it.
+/// 401 and 403 when there is nothing that may be searched, or a filter would tell about it.
 fn restrict(app: &App, caller: &Caller, request: &Request, query: &mut Query) -> Result<(), FhirError> {
+    let is_asked = !request.path.is_empty() || request.pairs.iter().any(|(name, _)| name == "_type");
     let mut parts = Vec::with_capacity(query.types.len());
     for mut part in std::mem::take(&mut query.types) {
-        match access::sight(app, caller, Access::SEARCH, part.resource_type) {
-            Sight::Nothing => continue,
-            Sight::Everything => {}
-            Sight::Only(mut alternatives) if alternatives.len() == 1 => {
-                part.filters.extend(alternatives.pop().into_iter().flatten())
-            }
-            Sight::Only(alternatives) => part.filters.push(Filter::Any(alternatives)),
+        if matches!(access::sight(app, caller, Access::SEARCH, part.resource_type), Sight::Nothing) {
+            let sentence = format!("the type {}, which the caller may not search", part.resource_type);
+            query.ignored.extend(is_asked.then_some(sentence));
+            continue;
         }
-        access::check_filters(app, caller, &part.filters)?;
-        part.filters = access::narrowed(app, caller, part.filters);
+        access::narrow(app, caller, &[Access::SEARCH], &mut part)?;
         parts.push(part);
     }
     if parts.is_empty() {

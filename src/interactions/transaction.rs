@@ -4,6 +4,8 @@
 //! given and links rewritten, conditional references resolved as if all was stored, so that they find what the same
 //! transaction makes; then everything is written together, and reads come last.
 
+mod conditions;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -18,13 +20,14 @@ use crate::fhir::resource;
 use crate::fhir::types::ResourceType;
 use crate::search::parse::Handling;
 use crate::search::value::Target;
+use crate::store::View;
 use crate::store::conn::Conn;
 
 use super::access;
 use super::answer::Answer;
-use super::batch::unless_known;
-use super::bundle::{self, Call, Entry, Get, What, locate, type_named, within};
-use super::condition::{self, Condition, Matched};
+use super::batch::{ANSWER_BYTES_MAX, too_much, unless_known};
+use super::bundle::{self, Call, Entry, Get, What, locate, within};
+use super::condition::Matched;
 use super::create::{self, new_id};
 use super::expected::Expected;
 use super::patch::{self, Document};
@@ -33,6 +36,7 @@ use super::rewrite::{Names, conditional_references, rewrite};
 use super::update::{check_id, conditional_id, expected_where};
 use super::write::{self, Put};
 use super::{capability, delete, search};
+use conditions::{decide_conditions, resolve_conditional_references};
 
 /// An entry whose resource has a name: everything about it is decided but what is stored.
 #[derive(Clone, Debug)]
@@ -67,9 +71,16 @@ pub async fn transaction(
     with_resources: bool,
 ) -> Result<Answer, FhirError> {
     let entries = bundle::entries(app, caller, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
+    check_access(app, caller, &entries)?;
     let (door, who, base_url) = (Arc::clone(app), caller.clone(), base.to_owned());
+    // What only reads keeps no writer busy, and ends when a search would.
+    let is_reading = entries.iter().all(|entry| matches!(entry.call, Call::Get(_)));
     // Without conditions and patches everything is known here, and the writer only has to write.
-    let answers = if entries.iter().all(|entry| is_unconditional(&entry.call)) {
+    let answers = if is_reading {
+        let steps = Arc::new(decide_all(&entries)?);
+        let read = async move |conn: &mut Conn| read_all(&door, &who, conn, &steps, &base_url).await;
+        app.store.search(View::Snapshot, read).await?
+    } else if entries.iter().all(|entry| is_unconditional(&entry.call)) {
         let steps = decide_all(&entries)?;
         let full_urls: Vec<Option<String>> = entries.into_iter().map(|entry| entry.full_url).collect();
         let steps = with_links(&full_urls, steps)?;
@@ -274,7 +285,6 @@ async fn run(
     entries: &[Entry],
     base: &str,
 ) -> Result<Vec<(Answer, bool)>, FhirError> {
-    check_access(app, caller, entries)?;
     let mut deletions = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         let puts = match &entry.call {
@@ -332,105 +342,6 @@ fn check_access(app: &App, caller: &Caller, entries: &[Entry]) -> Result<(), Fhi
     Ok(())
 }
 
-fn condition_of(call: &Call) -> Option<&Condition> {
-    match call {
-        Call::Create { condition, .. } => condition.as_ref(),
-        Call::UpdateWhere { condition, .. } | Call::PatchWhere { condition, .. } => Some(condition),
-        _ => None,
-    }
-}
-
-/// What the conditions of the entries find. Deletions come first: what they delete meets no condition any more. They are
-/// made for that and taken back, since everything is written together in the end.
-async fn decide_conditions(
-    app: &App,
-    caller: &Caller,
-    conn: &mut Conn,
-    entries: &[Entry],
-    deletions: &[Option<Vec<Put>>],
-) -> Result<Vec<Option<Matched>>, FhirError> {
-    // A lock that is taken after a savepoint ends with it.
-    let conditions = entries.iter().filter_map(|entry| condition_of(&entry.call));
-    condition::lock(conn, conditions.map(|condition| condition.part.resource_type)).await?;
-    conn.batch("SAVEPOINT nothing_deleted").await?;
-    // Whether a version is stale, or a resource deleted twice, is decided when everything is written.
-    let all =
-        deletions.iter().flatten().flatten().map(|put| Put { expected: None, ..put.clone() }).collect::<Vec<Put>>();
-    write::try_all(app, caller, conn, &all).await?;
-    let mut matches = Vec::with_capacity(entries.len());
-    for (n, entry) in entries.iter().enumerate() {
-        matches.push(match condition_of(&entry.call) {
-            Some(condition) => Some(condition.matched(conn).await.map_err(|error| within(error, n))?),
-            None => None,
-        });
-    }
-    conn.batch("ROLLBACK TO SAVEPOINT nothing_deleted").await?;
-    conn.batch("RELEASE SAVEPOINT nothing_deleted").await?;
-    Ok(matches)
-}
-
-/// Resolves `Type?query` references against what is stored once this transaction is. It is stored for that with the
-/// references as they are, and taken back.
-async fn resolve_conditional_references(
-    app: &App,
-    caller: &Caller,
-    conn: &mut Conn,
-    steps: &mut [Step],
-) -> Result<(), FhirError> {
-    let mut wanted: Vec<(usize, String)> = Vec::new();
-    for (n, step) in steps.iter().enumerate() {
-        wanted.extend(references_of(step).into_iter().map(|reference| (n, reference)));
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    conn.batch("SAVEPOINT references_unresolved").await?;
-    let mut writes = prepare_all(app, caller, steps)?;
-    writes.add_patches(app, caller, conn, steps).await?;
-    write::try_all(app, caller, conn, &writes.puts).await.map_err(|error| located(error, &writes))?;
-    let mut names = Names::new();
-    for (n, reference) in wanted {
-        if names.contains_key(&reference) {
-            continue;
-        }
-        let target = resolve(app, caller, conn, &reference).await.map_err(|error| within(error, n))?;
-        names.insert(reference, target);
-    }
-    conn.batch("ROLLBACK TO SAVEPOINT references_unresolved").await?;
-    conn.batch("RELEASE SAVEPOINT references_unresolved").await?;
-    for step in steps {
-        if let Step::Store { body, .. } = step {
-            rewrite(Arc::make_mut(body), &names);
-        }
-    }
-    Ok(())
-}
-
-fn references_of(step: &Step) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Step::Store { body, .. } = step {
-        conditional_references(body, &mut found);
-    }
-    found
-}
-
-async fn resolve(app: &App, caller: &Caller, conn: &mut Conn, reference: &str) -> Result<String, FhirError> {
-    let (name, query) = reference.split_once('?').unwrap_or((reference, ""));
-    let resource_type: ResourceType = type_named(name)?;
-    // It tells whether there is such a resource, and which.
-    access::require(app, caller, Access::SEARCH, resource_type)?;
-    let condition = Condition::parse(app, caller, resource_type, query)?;
-    match condition.matched(conn).await? {
-        Matched::One(id) => Ok(format!("{resource_type}/{id}")),
-        Matched::Many => Err(condition.ambiguous()),
-        Matched::None => Err(FhirError::new(
-            Kind::PreconditionFailed,
-            format!("The conditional reference '{}' matches nothing.", resource::excerpt(reference)),
-        )
-        .code(IssueCode::NotFound)),
-    }
-}
-
 /// Stores what the steps say and answers them in order. The second part is true for a reading entry.
 async fn finish(
     app: &App,
@@ -444,7 +355,7 @@ async fn finish(
     let written = write::put_all(app, caller, conn, &writes.puts).await.map_err(|error| located(error, writes))?;
     for (n, written) in writes.entries.iter().zip(written) {
         let is_patch = matches!(steps.get(*n), Some(Step::Patch { .. }));
-        let answer = if is_patch { patch::seen(app, caller, written) } else { Answer::written(written) };
+        let answer = if is_patch { patch::answer(app, caller, written) } else { Answer::written(written) };
         set(&mut answers, *n, answer, false);
     }
     for (n, step) in steps.iter().enumerate() {
@@ -458,13 +369,42 @@ async fn finish(
             _ => {}
         }
     }
+    read_each(app, caller, conn, steps, base, &mut answers).await?;
+    answers.into_iter().map(|answer| answer.ok_or_else(write::nothing_written)).collect()
+}
+
+/// The answers of a transaction that only reads.
+async fn read_all(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    steps: &[Step],
+    base: &str,
+) -> Result<Vec<(Answer, bool)>, FhirError> {
+    let mut answers: Vec<Option<(Answer, bool)>> = vec![None; steps.len()];
+    read_each(app, caller, conn, steps, base, &mut answers).await?;
+    answers.into_iter().map(|answer| answer.ok_or_else(write::nothing_written)).collect()
+}
+
+/// Answers the reading entries, as far as that fits into one answer.
+async fn read_each(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    steps: &[Step],
+    base: &str,
+    answers: &mut [Option<(Answer, bool)>],
+) -> Result<(), FhirError> {
+    let mut room = ANSWER_BYTES_MAX;
     for (n, step) in steps.iter().enumerate() {
         if let Step::Get(get) = step {
             let answer = get_in(app, caller, conn, get, base).await.map_err(|error| within(error, n))?;
-            set(&mut answers, n, unless_known(answer, get.if_none_match), !get.is_head);
+            let bytes = answer.body.as_ref().map_or(0, Vec::len);
+            room = room.checked_sub(bytes).ok_or_else(|| within(too_much(), n))?;
+            set(answers, n, unless_known(answer, get.if_none_match), !get.is_head);
         }
     }
-    answers.into_iter().map(|answer| answer.ok_or_else(write::nothing_written)).collect()
+    Ok(())
 }
 
 fn set(answers: &mut [Option<(Answer, bool)>], n: usize, answer: Answer, is_get: bool) {

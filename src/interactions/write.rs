@@ -25,7 +25,7 @@ use crate::store::conn::Conn;
 use crate::store::resources::{self, Current};
 use crate::validate::{self, Verdict};
 
-use super::access::{self, Gate};
+use super::access::{self, Gate, Sight};
 use super::audit::{self, Done};
 use super::expected::Expected;
 use super::targets;
@@ -206,9 +206,9 @@ async fn put_each(
         }));
         // The record goes along with the last of what it is about.
         if rest.is_empty() && is_recorded && !done.is_empty() {
-            changes.push(audit::of_writes(app, caller, &done).again());
+            changes.extend(audit::of_writes(app, caller, &done));
         }
-        apply(conn, changes, integrity).await?;
+        apply(app, caller, conn, changes, integrity).await?;
     }
     Ok(written)
 }
@@ -226,14 +226,25 @@ async fn decide_batch(
     let mut written = Vec::with_capacity(puts.len());
     let mut changes = Vec::with_capacity(puts.len() + 1);
     for put in puts {
-        let (one, change) = decide(app, gate, put, found.get(&put.target), at)?;
+        let current = found.get(&put.target);
+        let gone = match current.filter(|current| current.is_deleted()) {
+            Some(deleted) => gate.last_seen(conn, put.access(), &put.target, deleted.version).await?,
+            None => None,
+        };
+        let (one, change) = decide(app, gate, put, current, gone, at)?;
         written.push(one);
         changes.extend(change);
     }
     Ok((written, changes))
 }
 
-async fn apply(conn: &mut Conn, changes: Vec<Change>, integrity: References) -> Result<(), FhirError> {
+async fn apply(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    changes: Vec<Change>,
+    integrity: References,
+) -> Result<(), FhirError> {
     let (mut deleted, mut mentioned) = (Vec::new(), Vec::new());
     if integrity == References::Enforce {
         let gone = changes.iter().filter(|change| change.body.is_none());
@@ -247,16 +258,17 @@ async fn apply(conn: &mut Conn, changes: Vec<Change>, integrity: References) -> 
     }
     change::apply(conn, changes).await?;
     // What counts is how things are in the end: the same transaction may delete or change a referrer too.
-    check_deletes(conn, &deleted).await?;
+    check_deletes(app, caller, conn, &deleted).await?;
     check_references(conn, mentioned).await
 }
 
-/// What a write comes to, given what is stored.
+/// What a write comes to, given what is stored, or was until it was deleted.
 fn decide(
     app: &App,
     gate: &Gate<'_>,
     put: &Put,
     current: Option<&Current>,
+    gone: Option<(Instant, Value)>,
     now: Instant,
 ) -> Result<(Written, Option<Change>), FhirError> {
     let version = current.map_or(0, |current| current.version);
@@ -269,6 +281,7 @@ fn decide(
     };
     // Who may not write it is not told either which version it has.
     let before = current.zip(old.as_ref()).map(|(current, (_, body))| (current.last_updated, body));
+    let before = before.or(gone.as_ref().map(|(at, body)| (*at, body)));
     gate.pass(put.access(), &put.target, before, put.resource.as_ref().map(|prepared| (at, &prepared.entries)))?;
     if let Some(expected) = put.expected {
         expected.check(&put.target, current)?;
@@ -321,7 +334,14 @@ pub fn stored(body: &str) -> Result<Value, FhirError> {
     serde_json::from_str(body).map_err(|error| FhirError::new(Kind::Internal, "Internal error.").caused_by(error))
 }
 
-pub(super) async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) -> Result<(), FhirError> {
+/// # Errors
+/// 409 with what still refers to something that is deleted, as far as the caller may read it.
+pub(super) async fn check_deletes(
+    app: &App,
+    caller: &Caller,
+    conn: &mut Conn,
+    deleted: &[(i64, Target)],
+) -> Result<(), FhirError> {
     for (rid, Target { resource_type, id }) in deleted {
         let params: Vec<i32> = ResourceType::ALL
             .iter()
@@ -332,10 +352,16 @@ pub(super) async fn check_deletes(conn: &mut Conn, deleted: &[(i64, Target)]) ->
             .collect();
         let referrers = resources::referrers(conn, *rid, &params, REFERRERS_SHOWN).await?;
         if !referrers.is_empty() {
-            let sentence = format!(
-                "{resource_type}/{id} is referred to by {}; change or delete those first.",
-                referrers.join(", ")
-            );
+            let is_seen = |name: &String| {
+                let referrer = name.split('/').next().and_then(ResourceType::parse);
+                referrer.is_some_and(|it| matches!(access::sight(app, caller, Access::READ, it), Sight::Everything))
+            };
+            let mut named: Vec<String> = referrers.iter().filter(|name| is_seen(name)).cloned().collect();
+            if named.len() < referrers.len() {
+                named.push("others".into());
+            }
+            let sentence =
+                format!("{resource_type}/{id} is referred to by {}; change or delete those first.", named.join(", "));
             return Err(FhirError::new(Kind::Conflict, sentence));
         }
     }

@@ -110,8 +110,9 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 /// # Errors
 /// `temporarily_unavailable` when too many wait for that.
 pub(super) async fn is_right(app: &App, secret: String, hash: Option<String>) -> Result<bool, OAuthError> {
-    let work = move || Ok(secret.len() <= password::CHARS_MAX && password::is_right(&secret, hash.as_deref()));
-    Ok(app.turns.take(false, work).await?)
+    let work =
+        move || Ok(secret.chars().count() <= password::CHARS_MAX && password::is_right(&secret, hash.as_deref()));
+    Ok(app.turns.at_secrets(work).await?)
 }
 
 fn proof<'r>(credentials: &Credentials<'r>) -> Result<Proof<'r>, OAuthError> {

@@ -155,14 +155,14 @@ async fn checked(
 
 impl Request {
     /// The request as text that goes through the person's browser and back, where it can be neither changed nor used in
-    /// another browser: `browser` is a secret of that one.
-    pub fn seal(&self, app: &App, browser: &str) -> Option<String> {
-        app.signature.seal(self, &context(browser))
+    /// another browser, nor, once somebody is logged in, for somebody else: the secrets are those of its cookies.
+    pub fn seal(&self, app: &App, browser: &str, session: Option<&str>) -> Option<String> {
+        app.signature.seal(self, &context(browser, session))
     }
 
     /// The request in such a text, if it is in time.
-    pub fn open(app: &App, sealed: &str, browser: &str) -> Option<Self> {
-        let request: Self = app.signature.open(sealed, &context(browser))?;
+    pub fn open(app: &App, sealed: &str, browser: &str, session: Option<&str>) -> Option<Self> {
+        let request: Self = app.signature.open(sealed, &context(browser, session))?;
         (app.now().0 / SECOND < request.until).then_some(request)
     }
 
@@ -180,6 +180,8 @@ impl Request {
             Some(name) => Some(launch::find(app, name, &self.client_id).await?),
             None => None,
         };
+        // What an app is opened for is told to one that may know it.
+        let launch = launch.filter(|_| Scopes::parse(&self.scope).has(&Scope::Launch));
         let own =
             account.fhir_user.as_deref().and_then(|user| user.rsplit_once("Patient/")).map(|(_, id)| id.to_owned());
         let patient = launch.as_ref().and_then(Launch::patient).or(own);
@@ -250,8 +252,11 @@ impl Request {
     }
 }
 
-fn context(browser: &str) -> String {
-    format!("authorize {}", digest(browser))
+fn context(browser: &str, session: Option<&str>) -> String {
+    match session {
+        None => format!("login {}", digest(browser)),
+        Some(session) => format!("consent {} {}", digest(browser), digest(session)),
+    }
 }
 
 fn refusal(redirect_uri: &str, state: &str, base: &str, error: &OAuthError) -> String {

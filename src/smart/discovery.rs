@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::auth::urls;
+use crate::config::ClientCertificates;
 use crate::fhir::types::ResourceType;
 
 /// What SMART names of what this server does.
@@ -70,7 +71,8 @@ fn common(app: &App, base: &str) -> Map<String, Value> {
     set("code_challenge_methods_supported", json!(["S256"]));
     set("scopes_supported", scopes().into());
     set("authorization_response_iss_parameter_supported", true.into());
-    set("tls_client_certificate_bound_access_tokens", true.into());
+    let asks_for_certificates = app.settings.server.tls_client_certificates == ClientCertificates::Optional;
+    set("tls_client_certificate_bound_access_tokens", asks_for_certificates.into());
     document
 }
 

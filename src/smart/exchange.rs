@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::auth::client::{Authentication, Client};
 use crate::auth::scope::{Scope, Scopes};
-use crate::auth::token::{Account, Grant};
+use crate::auth::token::{Account, Grant, Tokens};
 use crate::auth::{digest, random};
+use crate::config;
 use crate::fhir::types::Instant;
 use crate::store::conn::Conn;
 use crate::store::records::{self, Record};
@@ -77,15 +78,17 @@ fn invalid_grant() -> OAuthError {
 enum Found {
     Fine(Box<Exchanged>),
     Refused,
+    /// It was used before, so the grant has ended.
+    Ended,
 }
 
 impl Found {
-    fn into_result(self, app_tokens: &crate::auth::token::Tokens) -> Result<Exchanged, OAuthError> {
+    fn into_result(self, tokens: &Tokens) -> Result<Exchanged, OAuthError> {
         match self {
             Self::Fine(exchanged) => Ok(*exchanged),
-            Self::Refused => {
-                // A grant may have ended.
-                app_tokens.forget();
+            Self::Refused => Err(invalid_grant()),
+            Self::Ended => {
+                tokens.forget();
                 Err(invalid_grant())
             }
         }
@@ -115,17 +118,17 @@ pub async fn code(
             && challenge.as_ref().is_some_and(|it| memcmp_eq(it, &code.challenge));
         if code.is_used {
             records::remove::<Grant>(conn, &code.grant_id).await?;
-            return Ok(Found::Refused);
+            return Ok(Found::Ended);
         }
         let account = records::get::<Account>(conn, &code.grant.account).await?;
         let Some(account) = account.filter(|_| fits && now.0 < code.expires_at) else { return Ok(Found::Refused) };
         code.is_used = true;
         records::put(conn, &name, &code, Some(Instant(now.0 + REMEMBERED))).await?;
         let Code { grant, grant_id, nonce, .. } = code;
-        let ends = now.0 + lifetime(&auth, &grant.scope).unwrap_or(i64::from(auth.app_token_s) * SECOND);
+        let ends = end_of(&auth, &grant, now).unwrap_or(now.0 + i64::from(auth.app_token_s) * SECOND);
         records::insert(conn, &grant_id, &grant, Some(Instant(ends))).await?;
         let mut refresh_token = None;
-        if lifetime(&auth, &grant.scope).is_some() {
+        if end_of(&auth, &grant, now).is_some() {
             let refresh = Refresh { grant_id: grant_id.clone(), expires_at: ends, is_used: false };
             records::insert(conn, &digest(&fresh), &refresh, Some(Instant(ends))).await?;
             refresh_token = Some(fresh.clone());
@@ -143,15 +146,16 @@ pub async fn code(
 /// granted.
 pub async fn refresh(app: &Arc<App>, known: &Known, token: &str, scope: Option<&str>) -> Result<Exchanged, OAuthError> {
     let (name, client_id, asked) = (digest(token), known.id.clone(), scope.map(str::to_owned));
+    let allowed = known.client.scopes();
     let (now, auth) = (app.now(), app.settings.auth.clone());
     let fresh = random()?;
     let found = app.store.write(async move |conn: &mut Conn| {
         let Some(mut old) = records::get_locked::<Refresh>(conn, &name).await? else { return Ok(Found::Refused) };
-        let grant = records::get::<Grant>(conn, &old.grant_id).await?;
+        let grant = records::get_locked::<Grant>(conn, &old.grant_id).await?;
         let Some(grant) = grant.filter(|grant| grant.client_id == client_id) else { return Ok(Found::Refused) };
         if old.is_used {
             records::remove::<Grant>(conn, &old.grant_id).await?;
-            return Ok(Found::Refused);
+            return Ok(Found::Ended);
         }
         let account = records::get::<Account>(conn, &grant.account).await?;
         let Some(account) = account.filter(|_| now.0 < old.expires_at) else { return Ok(Found::Refused) };
@@ -159,11 +163,10 @@ pub async fn refresh(app: &Arc<App>, known: &Known, token: &str, scope: Option<&
             None => grant.scope.clone(),
             Some(asked) => narrower(asked, &grant.scope)?,
         };
+        // The client may have been registered anew, for less.
+        let scope = Scopes::parse(&scope).within(&allowed).to_string();
         // A login lasts as long as it lasts; offline access as long as it is used.
-        let ends = match Scopes::parse(&grant.scope).has(&Scope::OfflineAccess) {
-            true => now.0 + lifetime(&auth, &grant.scope).unwrap_or_default(),
-            false => old.expires_at,
-        };
+        let ends = end_of(&auth, &grant, now).unwrap_or(old.expires_at);
         let grant_id = old.grant_id.clone();
         old.is_used = true;
         records::put(conn, &name, &old, Some(Instant(ends))).await?;
@@ -237,13 +240,15 @@ pub async fn standing(app: &Arc<App>, token: &str) -> Result<Option<(Grant, i64)
     found.await
 }
 
-/// Microseconds that a grant lasts beyond its first token; `None` for one that does not.
-fn lifetime(auth: &crate::config::Auth, scope: &str) -> Option<i64> {
-    let scopes = Scopes::parse(scope);
+/// When a grant ends that lasts beyond its first token: one of offline access so long after its last use, one of online
+/// access with the login (microseconds since 1970).
+fn end_of(auth: &config::Auth, grant: &Grant, now: Instant) -> Option<i64> {
+    let scopes = Scopes::parse(&grant.scope);
     if scopes.has(&Scope::OfflineAccess) {
-        return Some(i64::from(auth.offline_days) * DAY);
+        return Some(now.0 + i64::from(auth.offline_days) * DAY);
     }
-    scopes.has(&Scope::OnlineAccess).then(|| i64::from(auth.online_s) * SECOND)
+    let login = (grant.auth_time + i64::from(auth.online_s)).saturating_mul(SECOND);
+    scopes.has(&Scope::OnlineAccess).then_some(login)
 }
 
 fn narrower(asked: &str, granted: &str) -> Result<String, OAuthError> {

@@ -1,22 +1,28 @@
 //! People who log in: accounts, attempts, sessions. Nobody learns here which accounts there are.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::token::Account;
+use crate::auth::token::{Account, Grant};
 use crate::auth::{digest, random};
 use crate::fhir::types::Instant;
 use crate::interactions::audit::{self, Event, What};
 use crate::store::conn::Conn;
+use crate::store::error::StoreError;
 use crate::store::records::{self, Record};
+use crate::store::shared;
 
 use super::authenticate::is_right;
-use super::error::{Code, OAuthError};
+use super::error::{Code as ErrorCode, OAuthError};
+use super::exchange::Code;
 
 const SECOND: i64 = 1_000_000;
+/// So many times as many wrong passwords lock an account for all addresses.
+const ANYWHERE: u32 = 20;
 /// Characters of an account's name.
 const NAME_MAX: usize = 200;
 
@@ -33,8 +39,8 @@ impl Record for Session {
     const KIND: &'static str = "session";
 }
 
-/// Failures in a row for a name, whether there is such an account or not: nobody can tell the two apart. Kept under the
-/// digest of the name, and forgotten when the lock would end.
+/// Failures in a row for a name, whether there is such an account or not: nobody can tell the two apart. Kept under a digest
+/// of the name, or of the name and an address, and forgotten when the lock would end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Attempts {
     failures: u32,
@@ -59,24 +65,13 @@ pub async fn log_in(
 ) -> Result<(Session, String), OAuthError> {
     // A longer one is nobody's.
     let name = if name.chars().count() <= NAME_MAX { name } else { "" };
-    let key = digest(name);
-    let (account, attempts) = app
-        .store
-        .read(async |conn: &mut Conn| {
-            let account = records::get::<Account>(conn, name).await?;
-            Ok::<_, OAuthError>((account, records::get::<Attempts>(conn, &key).await?.unwrap_or_default()))
-        })
-        .await?;
-    let now = app.now();
-    let is_locked = now.0 < attempts.locked_until;
+    let account = app.store.read(async |conn: &mut Conn| records::get::<Account>(conn, name).await).await?;
     let hash = account.as_ref().map(|account| account.password.clone());
     // The work is the same whether there is such an account, and whether it is locked.
-    let is_right = is_right(app, password.to_owned(), hash).await? && !is_locked;
-    if is_right && attempts.failures > 0 {
-        app.store.write(async move |conn: &mut Conn| records::remove::<Attempts>(conn, &key).await).await?;
-    } else if !is_right {
-        failed(app, key, now).await?;
-    }
+    let fits = is_right(app, password.to_owned(), hash).await?;
+    let now = app.now();
+    let is_locked = !attempt(app, name, caller.address, fits, now).await?;
+    let is_right = fits && !is_locked;
     let description = match (is_right, is_locked) {
         (true, _) => "logged in",
         (false, true) => "refused: the account is locked",
@@ -94,7 +89,7 @@ pub async fn log_in(
     if !is_right {
         let sentence =
             "The name or the password is wrong, or the account is locked for a while after too many attempts.";
-        return Err(OAuthError::new(Code::AccessDenied, sentence));
+        return Err(OAuthError::new(ErrorCode::AccessDenied, sentence));
     }
     let secret = random()?;
     let expires_at = now.0 + i64::from(app.settings.auth.online_s) * SECOND;
@@ -106,20 +101,44 @@ pub async fn log_in(
     Ok((session, secret))
 }
 
-/// Counts a failure, and locks after too many in a row.
-async fn failed(app: &Arc<App>, key: String, now: Instant) -> Result<(), OAuthError> {
+/// Counts an attempt for a name from an address, and for that name from anywhere, where it takes more to lock it: else
+/// anybody could keep anybody out. False when one of the two is locked. Decided in one unit of work, so that many attempts at
+/// once are as many.
+async fn attempt(
+    app: &Arc<App>,
+    name: &str,
+    address: Option<IpAddr>,
+    fits: bool,
+    now: Instant,
+) -> Result<bool, OAuthError> {
+    let (here, anywhere) = (digest(&format!("{name}\n{address:?}")), digest(name));
     let auth = app.settings.auth.clone();
+    let locked = i64::from(auth.lock_s) * SECOND;
     let counted = app.store.write(async move |conn: &mut Conn| {
-        let mut attempts = records::get_locked::<Attempts>(conn, &key).await?.unwrap_or_default();
-        let locked = i64::from(auth.lock_s) * SECOND;
-        // What is locked is not locked for longer by further attempts: else anybody could keep anybody out for good.
-        if now.0 >= attempts.locked_until {
-            attempts.failures = if attempts.locked_until > 0 { 1 } else { attempts.failures.saturating_add(1) };
-            let is_full = attempts.failures >= auth.lock_after;
-            attempts.locked_until = if is_full { now.0 + locked } else { 0 };
+        let mut is_open = true;
+        shared::lock_name(conn, &anywhere).await?;
+        let bounds = [(&here, auth.lock_after), (&anywhere, auth.lock_after.saturating_mul(ANYWHERE))];
+        for (key, _) in bounds {
+            let known = records::get::<Attempts>(conn, key).await?;
+            is_open &= known.is_none_or(|attempts| now.0 >= attempts.locked_until);
         }
-        let ends = Instant(attempts.locked_until.max(now.0 + locked));
-        records::put(conn, &key, &attempts, Some(ends)).await
+        for (key, most) in bounds {
+            let known = records::get::<Attempts>(conn, key).await?;
+            match (known, is_open) {
+                (Some(_), true) if fits => {
+                    records::remove::<Attempts>(conn, key).await?;
+                }
+                // What is locked is not locked for longer by further attempts.
+                (known, true) if !fits => {
+                    let mut attempts = known.filter(|it| it.locked_until == 0).unwrap_or_default();
+                    attempts.failures = attempts.failures.saturating_add(1);
+                    attempts.locked_until = if attempts.failures >= most { now.0 + locked } else { 0 };
+                    records::put(conn, key, &attempts, Some(Instant(now.0 + locked))).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok::<_, StoreError>(is_open)
     });
     Ok(counted.await?)
 }
@@ -136,6 +155,16 @@ pub async fn session(app: &Arc<App>, secret: &str) -> Result<Option<(Session, Ac
         Ok::<_, OAuthError>(account.filter(|_| now.0 < session.expires_at).map(|account| (session, account)))
     });
     found.await
+}
+
+/// Ends all that hangs on an account: its sessions, and what it granted.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be used.
+pub async fn end_all(conn: &mut Conn, account: &str) -> Result<(), StoreError> {
+    records::remove_where::<Session>(conn, |session| session.account == account).await?;
+    records::remove_where::<Grant>(conn, |grant| grant.account == account).await?;
+    records::remove_where::<Code>(conn, |code| code.grant.account == account).await
 }
 
 /// Ends the session of a browser.

@@ -46,7 +46,7 @@ pub async fn register(app: &Arc<App>, caller: &Caller, body: &[u8]) -> Result<Va
     }
     let wrong = |sentence: String| OAuthError::new(Code::InvalidClientMetadata, sentence);
     let metadata: Metadata = serde_json::from_slice(body).map_err(|error| wrong(format!("The metadata: {error}.")))?;
-    let (client, secret) = client(app, metadata)?;
+    let (client, secret) = client(app, metadata).await?;
     let id = random()?;
     let (name, kept) = (id.clone(), client.clone());
     app.store.write(async move |conn: &mut Conn| records::insert(conn, &name, &kept, None).await).await?;
@@ -68,6 +68,13 @@ pub async fn register(app: &Arc<App>, caller: &Caller, body: &[u8]) -> Result<Va
         "response_types": ["code"],
         "scope": client.scope,
     });
+    if let Some(answer) = answer.as_object_mut() {
+        match &client.authentication {
+            Authentication::Jwks(keys) => drop(answer.insert("jwks".into(), keys.clone())),
+            Authentication::JwksUrl(url) => drop(answer.insert("jwks_uri".into(), url.as_str().into())),
+            Authentication::Public | Authentication::Secret(_) => {}
+        }
+    }
     if let (Some(secret), Some(answer)) = (secret, answer.as_object_mut()) {
         answer.insert("client_secret".into(), secret.into());
         answer.insert("client_secret_expires_at".into(), 0.into());
@@ -75,7 +82,7 @@ pub async fn register(app: &Arc<App>, caller: &Caller, body: &[u8]) -> Result<Va
     Ok(answer)
 }
 
-fn client(app: &App, metadata: Metadata) -> Result<(Client, Option<String>), OAuthError> {
+async fn client(app: &App, metadata: Metadata) -> Result<(Client, Option<String>), OAuthError> {
     let wrong = |sentence: &str| OAuthError::new(Code::InvalidClientMetadata, sentence);
     let uris = metadata.redirect_uris;
     if uris.is_empty() || uris.len() > REDIRECT_URIS_MAX {
@@ -95,8 +102,10 @@ fn client(app: &App, metadata: Metadata) -> Result<(Client, Option<String>), OAu
         Some("none") => Authentication::Public,
         None | Some("client_secret_basic" | "client_secret_post") => {
             let new = random()?;
-            let hash = password::hash(&new).map_err(|error| wrong(&error))?;
+            let text = new.clone();
+            let hash = app.turns.at_secrets(move || Ok(password::hash(&text))).await?;
             secret = Some(new);
+            let hash = hash.map_err(|error| wrong(&error))?;
             Authentication::Secret(hash)
         }
         Some("private_key_jwt") => match (metadata.jwks, metadata.jwks_uri) {

@@ -206,7 +206,7 @@ async fn id_token(
 }
 
 /// The scopes that this server can hold anybody to: constraints by parameters that it does not know are none.
-pub(super) fn grantable(app: &App, scopes: &Scopes) -> Scopes {
+pub fn grantable(app: &App, scopes: &Scopes) -> Scopes {
     scopes.filtered(|scope| match scope {
         Scope::Resource(scope) if !scope.constraint.is_empty() => {
             let constraint: &Constraint = &scope.constraint;

@@ -3,7 +3,7 @@
 mod postgres;
 mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::fhir::types::Instant;
 use crate::search::value::{IndexEntries, Target};
@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// One new version of one resource.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Change {
     pub target: Target,
     /// The row that stands for the resource; `None` when the name is new.
@@ -60,9 +60,12 @@ pub struct Change {
 /// # Errors
 /// [`StoreError`] of the statements; the transaction must then be rolled back.
 pub async fn apply(conn: &mut Conn, changes: Vec<Change>) -> Result<(), StoreError> {
+    // What is changed itself need not be looked for.
+    let own: HashSet<&Target> = changes.iter().map(|change| &change.target).collect();
     let mut mentioned: Vec<Target> = changes
         .iter()
         .flat_map(|change| change.add.references.iter().chain(&change.remove.references))
+        .filter(|reference| !own.contains(&reference.target))
         .map(|reference| reference.target.clone())
         .collect();
     mentioned.sort();

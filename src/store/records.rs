@@ -131,6 +131,19 @@ pub async fn remove<R: Record>(conn: &mut Conn, name: &str) -> Result<bool, Stor
     Ok(conn.execute(&sql).await? > 0)
 }
 
+/// Forgets the records of a kind that meet a condition. It looks at all of them: for what happens seldom.
+///
+/// # Errors
+/// [`StoreError`] of the statements.
+pub async fn remove_where<R: Record>(conn: &mut Conn, condition: impl Fn(&R) -> bool) -> Result<(), StoreError> {
+    for (name, record) in list::<R>(conn).await? {
+        if condition(&record) {
+            remove::<R>(conn, &name).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Forgets what expired before this moment.
 ///
 /// # Errors

@@ -24,8 +24,9 @@ use crate::store::conn::Conn;
 use crate::store::records;
 
 use super::super::hosts::base;
+use super::super::identify;
 use super::pages::{self, Page};
-use super::{form, log, nobody};
+use super::{form, log};
 
 type Shared = Data<Arc<App>>;
 
@@ -57,7 +58,7 @@ async fn begin(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpRe
         None => random().map_err(OAuthError::from)?,
     };
     let known = match cookie(http, SESSION).filter(|_| !asked.must_log_in) {
-        Some(secret) => login::session(app, &secret).await?,
+        Some(secret) => login::session(app, &secret).await?.map(|known| (known, secret)),
         None => None,
     };
     if asked.must_not_ask {
@@ -67,7 +68,7 @@ async fn begin(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpRe
     }
     let at = At { app, http, asked, client, browser };
     let page = match known {
-        Some((session, account)) => at.consent(&session, &account).await?,
+        Some(((session, account), secret)) => at.consent(&session, &account, &secret).await?,
         None => at.login(None)?,
     };
     let mut response = page.response(StatusCode::OK);
@@ -83,9 +84,9 @@ pub async fn log_in(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespo
 
 async fn logged_in(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
     let form = form(http, body)?;
-    let at = At::open(app, http, &form).await?;
+    let at = At::open(app, http, &form, None).await?;
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    let logged_in = login::log_in(app, &nobody(app, http), &at.asked.client_id, name, password).await;
+    let logged_in = login::log_in(app, &identify::nobody(app, http), &at.asked.client_id, name, password).await;
     let (session, secret) = match logged_in {
         Ok(logged_in) => logged_in,
         Err(error) if error.code == Code::AccessDenied => {
@@ -95,7 +96,7 @@ async fn logged_in(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<Ht
     };
     let known = login::session(app, &secret).await?;
     let (_, account) = known.ok_or_else(|| OAuthError::new(Code::AccessDenied, "The account is gone."))?;
-    let mut response = at.consent(&session, &account).await?.response(StatusCode::OK);
+    let mut response = at.consent(&session, &account, &secret).await?.response(StatusCode::OK);
     at.keep(&mut response, SESSION, &secret, Duration::seconds(app.settings.auth.online_s.into()));
     Ok(response)
 }
@@ -107,17 +108,17 @@ pub async fn decide(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespo
 
 async fn decided(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
     let form = form(http, body)?;
-    let at = At::open(app, http, &form).await?;
-    let Some((session, account)) = at.session().await? else {
-        return Ok(at.login(Some("Your login has ended; please log in again."))?.response(StatusCode::OK));
-    };
+    let secret = cookie(http, SESSION).ok_or_else(foreign)?;
+    // What was shown was shown to whoever was logged in then.
+    let at = At::open(app, http, &form, Some(&secret)).await?;
+    let (session, account) = login::session(app, &secret).await?.ok_or_else(foreign)?;
     if form.get("decision") != Some("allow") {
         let error = OAuthError::new(Code::AccessDenied, "The user did not let the app in.");
         return Ok(sent(&at.asked.refused(&error)));
     }
     let grant = at.asked.grant(app, &session, &account).await;
     let granted = match grant {
-        Ok(grant) => at.asked.granted(app, &nobody(app, http), grant).await,
+        Ok(grant) => at.asked.granted(app, &identify::nobody(app, http), grant).await,
         Err(error) => Err(error),
     };
     Ok(sent(&granted.unwrap_or_else(|error| at.asked.refused(&error))))
@@ -130,10 +131,9 @@ pub async fn log_out(app: Shared, request: HttpRequest, body: Bytes) -> HttpResp
 
 async fn logged_out(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
     let form = form(http, body)?;
-    let at = At::open(app, http, &form).await?;
-    if let Some(secret) = cookie(http, SESSION) {
-        login::log_out(app, &nobody(app, http), &secret).await?;
-    }
+    let secret = cookie(http, SESSION).ok_or_else(foreign)?;
+    let at = At::open(app, http, &form, Some(&secret)).await?;
+    login::log_out(app, &identify::nobody(app, http), &secret).await?;
     let mut response = at.login(None)?.response(StatusCode::OK);
     at.keep(&mut response, SESSION, "", Duration::ZERO);
     Ok(response)
@@ -153,14 +153,20 @@ impl<'r> At<'r> {
     ///
     /// # Errors
     /// `access_denied` for a form that is not ours, not this browser's, or too late.
-    async fn open(app: &'r Arc<App>, http: &'r HttpRequest, form: &Form) -> Result<Self, OAuthError> {
-        let foreign = || {
-            let sentence =
-                "This page is too old, or was opened in another browser. Go back to the app and start again.";
-            OAuthError::new(Code::AccessDenied, sentence)
-        };
+    async fn open(
+        app: &'r Arc<App>,
+        http: &'r HttpRequest,
+        form: &Form,
+        session: Option<&str>,
+    ) -> Result<Self, OAuthError> {
+        // Browsers say which page a form is from.
+        let site = http.headers().get("sec-fetch-site").map(|site| site.as_bytes());
+        if site.is_some_and(|site| site != b"same-origin") {
+            return Err(foreign());
+        }
         let browser = cookie(http, BROWSER).ok_or_else(foreign)?;
-        let asked = form.get("request").and_then(|sealed| Request::open(app, sealed, &browser)).ok_or_else(foreign)?;
+        let sealed = form.get("request").ok_or_else(foreign)?;
+        let asked = Request::open(app, sealed, &browser, session).ok_or_else(foreign)?;
         let id = &asked.client_id;
         let client = app.store.read(async |conn: &mut Conn| records::get::<Client>(conn, id).await).await?;
         // It may have been removed meanwhile, or its address changed.
@@ -168,32 +174,32 @@ impl<'r> At<'r> {
         Ok(Self { app, http, asked, client, browser })
     }
 
-    async fn session(&self) -> Result<Option<(Session, Account)>, OAuthError> {
-        match cookie(self.http, SESSION) {
-            Some(secret) => login::session(self.app, &secret).await,
-            None => Ok(None),
-        }
-    }
-
-    fn sealed(&self) -> Result<String, OAuthError> {
-        let sealed = self.asked.seal(self.app, &self.browser);
+    fn sealed(&self, session: Option<&str>) -> Result<String, OAuthError> {
+        let sealed = self.asked.seal(self.app, &self.browser, session);
         sealed.ok_or_else(|| OAuthError::new(Code::ServerError, "Internal error."))
     }
 
     fn login(&self, problem: Option<&str>) -> Result<Page, OAuthError> {
-        Ok(pages::login(&self.client, &self.asked, &self.sealed()?, problem))
+        Ok(pages::login(&self.client, &self.asked, &self.sealed(None)?, &self.root(), problem))
     }
 
-    async fn consent(&self, session: &Session, account: &Account) -> Result<Page, OAuthError> {
+    async fn consent(&self, session: &Session, account: &Account, secret: &str) -> Result<Page, OAuthError> {
         let grant = self.asked.grant(self.app, session, account).await?;
-        Ok(pages::consent(&self.client, &self.asked, &grant, &self.sealed()?))
+        Ok(pages::consent(&self.client, &self.asked, &grant, &self.sealed(Some(secret))?, &self.root()))
+    }
+
+    /// The path above `/auth`, as the browser sees it: something else may be beside us on the host.
+    fn root(&self) -> String {
+        let base = base(self.app, self.http);
+        let url = url::Url::parse(urls::root(&base));
+        url.map_or_else(|_| String::new(), |url| url.path().trim_end_matches('/').to_owned())
     }
 
     /// Sets a cookie that only our own pages get, and no script.
     fn keep(&self, response: &mut HttpResponse, name: &str, value: &str, age: Duration) {
         let is_tls = base(self.app, self.http).starts_with("https://");
         let cookie = Cookie::build(name.to_owned(), value.to_owned())
-            .path("/auth")
+            .path(format!("{}/auth", self.root()))
             .http_only(true)
             .same_site(SameSite::Lax)
             .secure(is_tls)
@@ -205,8 +211,16 @@ impl<'r> At<'r> {
     }
 }
 
+/// A cookie of ours: whatever else comes under its name is none.
 fn cookie(request: &HttpRequest, name: &str) -> Option<String> {
-    request.cookie(name).map(|cookie| cookie.value().to_owned()).filter(|value| !value.is_empty())
+    let is_ours =
+        |value: &String| value.len() == 43 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    request.cookie(name).map(|cookie| cookie.value().to_owned()).filter(is_ours)
+}
+
+fn foreign() -> OAuthError {
+    let sentence = "This page is too old, or was opened in another browser. Go back to the app and start again.";
+    OAuthError::new(Code::AccessDenied, sentence)
 }
 
 /// To an address of ours or of the app, by GET.

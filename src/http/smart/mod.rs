@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::fhir::error::Kind;
 use crate::smart::authenticate::Credentials;
 use crate::smart::error::{Code, OAuthError};
 use crate::smart::form::Form;
 use crate::smart::{discovery, introspect, launch, register, token};
 
-use super::address::client_address;
 use super::hosts::base;
 use super::identify;
 use super::tls::client_certificate;
@@ -59,7 +59,7 @@ pub async fn token(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespon
     let answer = async {
         let form = form(&request, &body)?;
         let credentials = credentials(&request, &form)?;
-        token::token(&app, &nobody(&app, &request), &base(&app, &request), &credentials).await
+        token::token(&app, &identify::nobody(&app, &request), &base(&app, &request), &credentials).await
     };
     answered(answer.await)
 }
@@ -72,7 +72,7 @@ pub async fn introspect(app: Shared, request: HttpRequest, body: Bytes) -> HttpR
         let is_bearer = credentials.authorization.is_some_and(is_bearer);
         let caller = match is_bearer {
             true => bearer(&app, &request).await?,
-            false => nobody(&app, &request),
+            false => identify::nobody(&app, &request),
         };
         credentials.authorization = credentials.authorization.filter(|_| !is_bearer);
         introspect::introspect(&app, &caller, &base(&app, &request), &credentials).await
@@ -84,7 +84,7 @@ pub async fn introspect(app: Shared, request: HttpRequest, body: Bytes) -> HttpR
 pub async fn revoke(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
     let answer = async {
         let form = form(&request, &body)?;
-        introspect::revoke(&app, &nobody(&app, &request), &credentials(&request, &form)?).await
+        introspect::revoke(&app, &identify::nobody(&app, &request), &credentials(&request, &form)?).await
     };
     answered(answer.await.map(|()| json!({})))
 }
@@ -97,7 +97,12 @@ pub async fn launch(app: Shared, request: HttpRequest, body: Bytes) -> HttpRespo
 
 /// RFC 7591.
 pub async fn register(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    match register::register(&app, &nobody(&app, &request), &body).await {
+    // A form, or text, is what any web page could send.
+    if media(&request) != "application/json" {
+        let sentence = "The metadata are posted as application/json.";
+        return refused(&OAuthError::new(Code::InvalidClientMetadata, sentence));
+    }
+    match register::register(&app, &identify::nobody(&app, &request), &body).await {
         Ok(answer) => unkept(StatusCode::CREATED, &answer),
         Err(error) => refused(&error),
     }
@@ -113,10 +118,14 @@ pub async fn not_allowed(request: HttpRequest) -> HttpResponse {
     response.json(told(&error))
 }
 
-fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, OAuthError> {
+/// The media type of the body, in lower case.
+fn media(request: &HttpRequest) -> String {
     let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = media.split(';').next().unwrap_or_default().trim();
-    if request.method() != Method::POST || !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn form(request: &HttpRequest, body: &[u8]) -> Result<Form, OAuthError> {
+    if request.method() != Method::POST || media(request) != "application/x-www-form-urlencoded" {
         let sentence = "The request is posted as application/x-www-form-urlencoded.";
         return Err(OAuthError::new(Code::InvalidRequest, sentence));
     }
@@ -144,14 +153,16 @@ fn is_bearer(header: &str) -> bool {
     header.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
 }
 
-/// Somebody who is not known yet, from where they call.
-fn nobody(app: &App, request: &HttpRequest) -> Caller {
-    Caller { identity: Arc::clone(&app.anonymous), address: client_address(app, request) }
-}
-
 async fn bearer(app: &Arc<App>, request: &HttpRequest) -> Result<Caller, OAuthError> {
     let caller = identify::caller(app, request).await;
-    caller.map_err(|error| OAuthError::new(Code::InvalidToken, error.to_string()))
+    caller.map_err(|error| {
+        let code = match error.kind {
+            Kind::Unauthenticated => Code::InvalidToken,
+            Kind::Malformed => Code::InvalidRequest,
+            _ => Code::TemporarilyUnavailable,
+        };
+        OAuthError::new(code, error.to_string())
+    })
 }
 
 fn kept(document: &Value) -> HttpResponse {
@@ -187,6 +198,7 @@ fn refused(error: &OAuthError) -> HttpResponse {
     let mut response = unkept(status, &told(error));
     let challenge = match error.code {
         Code::InvalidClient => Some("Basic realm=\"Plumbline\"".to_owned()),
+        // Who showed no token is told that it takes one (RFC 6750, 3.1).
         Code::InvalidToken | Code::InsufficientScope => {
             Some(format!("Bearer realm=\"Plumbline\", error=\"{}\"", error.code.as_str()))
         }

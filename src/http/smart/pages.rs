@@ -65,13 +65,13 @@ fn page(title: &str, form_action: String, content: &Markup) -> Page {
 }
 
 /// Asks for name and password.
-pub fn login(client: &Client, request: &Request, sealed: &str, problem: Option<&str>) -> Page {
+pub fn login(client: &Client, request: &Request, sealed: &str, root: &str, problem: Option<&str>) -> Page {
     let content = html! {
         p { "The app " strong { (client.name) } " asks to use the provider directory for you." }
         @if let Some(problem) = problem {
             p.problem role="alert" { (problem) }
         }
-        form method="post" action="/auth/login" {
+        form method="post" action={ (root) "/auth/login" } {
             input type="hidden" name="request" value=(sealed);
             label for="username" { "Name" }
             input id="username" name="username" type="text" autocomplete="username" autocapitalize="none"
@@ -85,7 +85,7 @@ pub fn login(client: &Client, request: &Request, sealed: &str, problem: Option<&
 }
 
 /// Asks whether an app is let in.
-pub fn consent(client: &Client, request: &Request, grant: &Grant, sealed: &str) -> Page {
+pub fn consent(client: &Client, request: &Request, grant: &Grant, sealed: &str, root: &str) -> Page {
     let scopes = Scopes::parse(&grant.scope);
     let mut lines: Vec<String> = Vec::new();
     for line in scopes.iter().filter_map(sentence) {
@@ -108,12 +108,12 @@ pub fn consent(client: &Client, request: &Request, grant: &Grant, sealed: &str) 
         @if let Some(target) = &target {
             p.quiet { "Afterwards you are taken to " code { (target.origin_or_scheme()) } "." }
         }
-        form method="post" action="/auth/consent" {
+        form method="post" action={ (root) "/auth/consent" } {
             input type="hidden" name="request" value=(sealed);
             button type="submit" name="decision" value="allow" { "Allow" }
             button.second type="submit" name="decision" value="deny" { "Deny" }
         }
-        form method="post" action="/auth/logout" {
+        form method="post" action={ (root) "/auth/logout" } {
             input type="hidden" name="request" value=(sealed);
             button.link type="submit" { "This is not me" }
         }

@@ -5,12 +5,14 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::scope::Access;
 use crate::config::References;
 use crate::fhir::definitions::definitions;
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::outcome::{Issue, IssueCode, operation_outcome};
 use crate::fhir::resource::{self, excerpt};
 use crate::fhir::types::{ResourceType, is_id};
+use crate::interactions::access::{self, Sight};
 use crate::interactions::answer::Answer;
 use crate::interactions::bundle::type_named;
 use crate::interactions::read;
@@ -56,6 +58,7 @@ pub async fn validate(
     id: Option<&str>,
     sent: Sent,
 ) -> Result<Answer, FhirError> {
+    access::require_any(caller)?;
     let resource_type = ResourceType::parse(type_name);
     if resource_type.is_none() && definitions().resource(type_name).is_none() {
         type_named(type_name)?;
@@ -95,7 +98,7 @@ pub async fn validate(
         }
         (_, Some(target), None) => {
             let stored_body = read::read(app, caller, target.resource_type, &target.id).await?.body;
-            judge(app, &stored(&stored_body)?, against).await?
+            judge(app, caller, &stored(&stored_body)?, against).await?
         }
         (_, None, None) => {
             let sentence = "There is no resource to validate: send it as the body, or as the parameter resource.";
@@ -108,7 +111,7 @@ pub async fn validate(
                 let sentence = format!("The body is of type {}, but the URL names {type_name}.", excerpt(named));
                 return Err(FhirError::malformed(sentence).at("resourceType"));
             }
-            let mut issues = judge(app, &body, against).await?;
+            let mut issues = judge(app, caller, &body, against).await?;
             issues.extend(unfit(mode, target.as_ref(), &body));
             issues
         }
@@ -134,7 +137,7 @@ fn profile(app: &App, type_name: &str, url: &str) -> Result<Option<ProfileId>, F
 }
 
 /// What is wrong with a resource, by itself and with regard to what is stored; the profiles it was held to come last.
-async fn judge(app: &App, body: &Value, against: Against) -> Result<Vec<Issue>, FhirError> {
+async fn judge(app: &App, caller: &Caller, body: &Value, against: Against) -> Result<Vec<Issue>, FhirError> {
     let Against { enforce, profile } = against;
     let Verdict { mut issues, mut targets, held } = app.validator.validate(body, enforce, profile.as_slice());
     issues.extend(unusable(body));
@@ -144,7 +147,12 @@ async fn judge(app: &App, body: &Value, against: Against) -> Result<Vec<Issue>, 
     let found = app
         .store
         .read(async |conn: &mut Conn| {
+            // What is stored is told of those resources alone that the caller may read.
+            let is_read = |target: &Target| {
+                matches!(access::sight(app, caller, Access::READ, target.resource_type), Sight::Everything)
+            };
             let wanted = targets.iter().filter_map(|it| Some((it, app.extractor().resolve(&it.reference)?)));
+            let wanted = wanted.filter(|(_, target)| is_read(target));
             let mut found: Vec<Issue> =
                 targets::of_another_kind(app, conn, wanted).await?.into_iter().flatten().collect();
             if let Some(resource_type) = resource_type
@@ -154,8 +162,8 @@ async fn judge(app: &App, body: &Value, against: Against) -> Result<Vec<Issue>, 
                 let entries = app.extractor().entries(resource_type, body);
                 let id = body.get("id").and_then(Value::as_str).unwrap_or("(new)").to_owned();
                 let from = Target { resource_type, id };
-                let mentioned =
-                    entries.references.into_iter().map(|reference| (from.clone(), reference.target)).collect();
+                let mentioned = entries.references.into_iter().filter(|reference| is_read(&reference.target));
+                let mentioned = mentioned.map(|reference| (from.clone(), reference.target)).collect();
                 found.extend(
                     check_references(conn, mentioned).await.err().map(|error| error.issues).into_iter().flatten(),
                 );
@@ -192,6 +200,7 @@ fn unfit(mode: Mode, target: Option<&Target>, body: &Value) -> Option<Issue> {
 
 /// What keeps a resource from being deleted.
 async fn deletable(app: &App, caller: &Caller, target: Target) -> Result<Vec<Issue>, FhirError> {
+    access::require(app, caller, Access::DELETE, target.resource_type)?;
     app.store
         .read(async |conn: &mut Conn| {
             read::read_in(app, caller, conn, target.resource_type, &target.id).await?;
@@ -200,7 +209,7 @@ async fn deletable(app: &App, caller: &Caller, target: Target) -> Result<Vec<Iss
             }
             let current = resources::get(conn, target.resource_type, &target.id).await?;
             let deleted: Vec<_> = current.map(|current| (current.rid, target.clone())).into_iter().collect();
-            Ok(check_deletes(conn, &deleted).await.err().map(|error| error.issues).unwrap_or_default())
+            Ok(check_deletes(app, caller, conn, &deleted).await.err().map(|error| error.issues).unwrap_or_default())
         })
         .await
 }

@@ -28,6 +28,7 @@ pub(super) async fn apply(conn: &mut Conn, changes: Vec<Change>, mentioned: Vec<
     };
     let rids = changes.iter().map(rid).collect::<Result<Vec<i64>, StoreError>>()?;
     targets.extend(inserted);
+    targets.extend(changes.iter().zip(&rids).map(|(change, rid)| (change.target.clone(), *rid)));
     // The same for names that are only mentioned, which need not be one's own.
     let left: Vec<Target> = mentioned.into_iter().filter(|target| !targets.contains_key(target)).collect();
     resources::rids(conn, &left, &mut targets).await?;

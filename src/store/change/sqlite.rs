@@ -14,7 +14,8 @@ use super::{Change, Difference};
 
 pub(super) async fn apply(conn: &mut Conn, changes: Vec<Change>, mentioned: &[Target]) -> Result<(), StoreError> {
     let rids = store(conn, &changes).await?;
-    let targets = identify(conn, mentioned).await?;
+    let mut targets = identify(conn, mentioned).await?;
+    targets.extend(changes.iter().zip(&rids).map(|(change, rid)| (change.target.clone(), *rid)));
     let Difference { remove, add, new } = Difference::of(changes, rids, &targets);
     remove.delete_each(conn).await?;
     add.insert_each(conn).await?;
