@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authz;
 mod conformance;
 mod harness;
 mod import;

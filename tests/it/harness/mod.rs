@@ -2,6 +2,7 @@
 
 pub mod postgres;
 pub mod sockets;
+pub mod tokens;
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
