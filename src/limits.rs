@@ -65,9 +65,9 @@ impl Limits {
     ///
     /// # Errors
     /// The wait, when this client has asked too often.
-    pub fn check_client(&self, client_id: &str) -> Result<(), Duration> {
+    pub fn check_client(&self, issuer: &str, client_id: &str) -> Result<(), Duration> {
         // A keyed hash of 64 bits stands for the id: nothing is copied, and nobody can find two ids that share a bucket.
-        self.client.as_ref().map_or(Ok(()), |buckets| buckets.check(&self.hasher.hash_one(client_id)))
+        self.client.as_ref().map_or(Ok(()), |buckets| buckets.check(&self.hasher.hash_one((issuer, client_id))))
     }
 }
 
@@ -155,10 +155,10 @@ mod tests {
     fn each_client_has_a_bucket() {
         let limits = limits();
         for _ in 0..3 {
-            assert_eq!(limits.check_client("one"), Ok(()));
+            assert_eq!(limits.check_client("", "one"), Ok(()));
         }
-        limits.check_client("one").expect_err("the fourth");
-        assert_eq!(limits.check_client("two"), Ok(()));
+        limits.check_client("", "one").expect_err("the fourth");
+        assert_eq!(limits.check_client("", "two"), Ok(()));
     }
 
     #[test]

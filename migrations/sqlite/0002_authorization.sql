@@ -9,9 +9,8 @@ CREATE TABLE auth_record (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX auth_record_expires ON auth_record (expires_at);
 
--- An AuditEvent (type 29) that is written stays as it was written. FAIL, not ABORT: for that SQLite would keep a journal of
--- every update of any resource.
+-- An AuditEvent (type 29) that is written stays as it was written.
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON resource WHEN OLD.rtype = 29 AND OLD.version > 0
-BEGIN SELECT RAISE(FAIL, 'an AuditEvent is not changed'); END;
+BEGIN SELECT RAISE(ABORT, 'an AuditEvent is not changed'); END;
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON resource WHEN OLD.rtype = 29 AND OLD.version > 0
-BEGIN SELECT RAISE(FAIL, 'an AuditEvent is not deleted'); END;
+BEGIN SELECT RAISE(ABORT, 'an AuditEvent is not deleted'); END;

@@ -72,6 +72,8 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub kind: Kind,
+    /// The server that says so, if it is another one: its names are not ours, even if they are spelt alike.
+    pub issuer: Option<String>,
     /// The app.
     pub client: Option<String>,
     pub user: Option<User>,
@@ -83,7 +85,7 @@ pub struct Identity {
 
 impl Identity {
     pub fn anonymous(scopes: Scopes) -> Self {
-        Self { kind: Kind::Anonymous, client: None, user: None, scopes, patient: None, certificate: None }
+        Self { kind: Kind::Anonymous, issuer: None, client: None, user: None, scopes, patient: None, certificate: None }
     }
 }
 

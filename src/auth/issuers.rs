@@ -90,8 +90,6 @@ impl Issuers {
             (_, Some(person @ Role::Practitioner(_))) => person,
             _ => Role::Member,
         };
-        // Names of another server are not ours, even if they are spelt alike.
-        let foreign = |name: &str| format!("{}#{name}", trusted.issuer);
         let subject = text("sub")?;
         let client = ["client_id", "azp", "appid"].into_iter().find_map(text).unwrap_or(subject);
         let certificate = match claims.get("cnf") {
@@ -101,9 +99,10 @@ impl Issuers {
             Some(bound) => Some(super::client_certificate(bound.get("x5t#S256")?.as_str()?)?),
         };
         let is_user = fhir_user.is_some() || organization.is_some();
-        let (client, name) = (foreign(client), foreign(subject));
+        let (client, name) = (client.to_owned(), subject.to_owned());
         Some(Identity {
             kind: Kind::Token,
+            issuer: Some(trusted.issuer.clone()),
             client: Some(client),
             user: is_user.then_some(User { name, fhir_user, role }),
             scopes: Scopes::parse(&scopes.join(" ")),

@@ -298,6 +298,7 @@ fn identity(claims: &Claims) -> Option<Identity> {
     });
     Some(Identity {
         kind: Kind::Token,
+        issuer: None,
         client: Some(claims.client_id.clone().unwrap_or_else(|| claims.sub.clone())),
         user,
         scopes: Scopes::parse(&claims.scope),

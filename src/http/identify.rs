@@ -39,7 +39,8 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
     match tokens.identify(token, app.now(), client_certificate(request).as_ref()).await {
         Ok(identity) => {
             let client = identity.client.as_deref().unwrap_or_default();
-            app.limits.check_client(client).map_err(|wait| FhirError::throttled("your app", wait))?;
+            let issuer = identity.issuer.as_deref().unwrap_or_default();
+            app.limits.check_client(issuer, client).map_err(|wait| FhirError::throttled("your app", wait))?;
             Ok(Caller { identity, address: client_address(app, request) })
         }
         Err(TokenError::Invalid(sentence)) => Err(invalid(sentence)),
@@ -55,8 +56,8 @@ pub(super) fn nobody(app: &App, request: &HttpRequest) -> Caller {
 /// Records a refusal for lack of rights.
 pub(super) async fn record(app: &Arc<App>, caller: &Caller, request: &HttpRequest, error: &FhirError) {
     if audit::is_for_lack_of_rights(error) {
-        let line = (request.method().as_str(), request.path().to_owned());
-        audit::record_refusals(app, caller, vec![line]).await;
+        let refused = audit::Refused::new(request.method().as_str(), request.path(), error.kind.status());
+        audit::record_refusals(app, caller, vec![refused]).await;
     }
 }
 

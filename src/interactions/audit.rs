@@ -84,24 +84,35 @@ pub fn is_for_lack_of_rights(error: &FhirError) -> bool {
     matches!(error.kind, Refusal::Unauthenticated | Refusal::Forbidden)
 }
 
-/// Records what was refused for lack of rights in one request, by method and path; what else the request said is not kept.
-pub async fn record_refusals(app: &Arc<App>, caller: &Caller, refused: Vec<(&str, String)>) {
-    let Some((method, path)) = refused.first() else { return };
-    // Whoever is refused over and over is recorded so often, and how often else.
-    if caller.address.is_some_and(|address| app.limits.check_record(address).is_err()) {
-        app.unrecorded.fetch_add(refused.len() as u64, Ordering::Relaxed);
-        return;
+/// What was refused for lack of rights: method and path, without anything that was asked for.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    line: String,
+    status: u16,
+}
+
+impl Refused {
+    pub fn new(method: &str, path: &str, status: u16) -> Self {
+        Self { line: format!("{method} {}", excerpt(path)), status }
     }
-    let more = if refused.len() > 1 { format!(", and {} more entries", refused.len() - 1) } else { String::new() };
-    let mut description = format!("refused for lack of rights: {method} {}{more}", excerpt(path));
-    let unrecorded = app.unrecorded.swap(0, Ordering::Relaxed);
-    if unrecorded > 0 {
-        description
-            .push_str(&format!("; since the last record {unrecorded} more refusals, of whoever asked too often"));
-    }
-    let event = Event { what: What::Refusal, is_success: false, description, client: None, account: None };
-    if let Err(error) = record(app, caller, event).await {
-        tracing::error!(%error, "a refusal could not be recorded");
+}
+
+/// Records refusals for lack of rights. Whoever is refused over and over is recorded so often, and then how often else.
+pub async fn record_refusals(app: &Arc<App>, caller: &Caller, refused: Vec<Refused>) {
+    for Refused { line, status } in refused {
+        if caller.address.is_some_and(|address| app.limits.check_record(address).is_err()) {
+            app.unrecorded.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        let mut description = format!("{line} was refused with {status}");
+        let unrecorded = app.unrecorded.swap(0, Ordering::Relaxed);
+        if unrecorded > 0 {
+            description.push_str(&format!("; {unrecorded} more, of whoever asked too often, since the last record"));
+        }
+        let event = Event { what: What::Refusal, is_success: false, description, client: None, account: None };
+        if let Err(error) = record(app, caller, event).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
     }
 }
 
@@ -190,10 +201,16 @@ fn common(app: &App, caller: &Caller, client: Option<&str>, account: Option<&str
     if let Some(account) = account {
         insert(&mut agent, "altId", account.into());
     }
-    match fhir_user {
-        Some(user) => insert(&mut agent, "who", json!({"reference": user})),
-        None => insert(&mut agent, "who", json!({"display": name})),
+    let mut who = match fhir_user {
+        Some(user) if is_agent(user) => json!({"reference": user}),
+        Some(user) => json!({"display": user}),
+        None => json!({"display": name}),
+    };
+    if let Some(issuer) = &identity.issuer {
+        let value = account.unwrap_or(name);
+        insert(&mut who, "identifier", json!({"system": issuer, "value": value}));
     }
+    insert(&mut agent, "who", who);
     if let Some(address) = caller.address {
         insert(&mut agent, "network", json!({"address": address.to_string(), "type": "2"}));
     }
@@ -203,6 +220,12 @@ fn common(app: &App, caller: &Caller, client: Option<&str>, account: Option<&str
         "agent": [agent],
         "source": {"observer": {"display": "Plumbline"}},
     })
+}
+
+/// True for what `AuditEvent.agent.who` may refer to; SMART's fhirUser may be a Person as well.
+fn is_agent(reference: &str) -> bool {
+    let kind = reference.rsplit('/').nth(1).unwrap_or_default();
+    ["Practitioner", "PractitionerRole", "Patient", "RelatedPerson"].contains(&kind)
 }
 
 fn coding(system: &str, code: &str) -> Value {

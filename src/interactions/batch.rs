@@ -16,8 +16,8 @@ use crate::search::parse::Handling;
 use crate::search::value::Target;
 
 use super::answer::Answer;
-use super::audit;
-use super::bundle::{self, Call, Entry, Get, What};
+use super::audit::{self, Refused};
+use super::bundle::{self, Call, Entry, Get, Unread, What};
 use super::history::Whose;
 use super::{capability, create, delete, history, patch, read, search, update};
 
@@ -49,17 +49,16 @@ pub async fn batch(
                     // Others who are served by this thread get their turn between two entries.
                     tokio::task::yield_now().await;
                     let is_get = matches!(&call, Call::Get(get) if !get.is_head);
-                    let line = call.line();
+                    let (method, path) = call.line();
                     let answer = run_until(app, caller, call, base, until).await;
-                    if answer.as_ref().is_err_and(audit::is_for_lack_of_rights) {
-                        refused.borrow_mut().push(line);
+                    if let Err(error) = &answer {
+                        note(&refused, method, &path, error);
                     }
                     (n, is_get, answer.map(|it| bundle::response_entry(base, &it, is_get || with_resources)))
                 }
-                Err(error) => {
-                    if audit::is_for_lack_of_rights(&error) {
-                        refused.borrow_mut().push(("entry", n.to_string()));
-                    }
+                Err(unread) => {
+                    let Unread { method, path, error } = *unread;
+                    note(&refused, &method, &path, &error);
                     (n, false, Err(error))
                 }
             })
@@ -71,6 +70,13 @@ pub async fn batch(
     }
     audit::record_refusals(app, caller, refused.into_inner()).await;
     Ok(bundle::response_bundle("batch-response", base, &answers))
+}
+
+/// Keeps a refusal that is to be recorded.
+fn note(refused: &RefCell<Vec<Refused>>, method: &str, path: &str, error: &FhirError) {
+    if audit::is_for_lack_of_rights(error) {
+        refused.borrow_mut().push(Refused::new(method, path, error.kind.status()));
+    }
 }
 
 /// Takes room for an entry of the answer. What was written is told in any case.
@@ -92,7 +98,7 @@ pub(super) fn too_much() -> FhirError {
 
 /// The entries with their numbers, cut where one names a resource that an entry before it names too: those are done one
 /// after the other. R4 asks no client to rely on that, but a client that does gets what it means.
-fn stretches(entries: Vec<Result<Entry, FhirError>>) -> Vec<Vec<(usize, Result<Entry, FhirError>)>> {
+fn stretches(entries: Vec<Result<Entry, Box<Unread>>>) -> Vec<Vec<(usize, Result<Entry, Box<Unread>>)>> {
     let mut stretches = vec![Vec::new()];
     let mut named = HashSet::new();
     for (n, entry) in entries.into_iter().enumerate() {

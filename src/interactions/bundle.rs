@@ -25,6 +25,14 @@ pub struct Entry {
     pub call: Call,
 }
 
+/// An entry that cannot be done, by its method and its URL without the query.
+#[derive(Debug)]
+pub struct Unread {
+    pub method: String,
+    pub path: String,
+    pub error: FhirError,
+}
+
 /// An interaction, as `request` of an entry names it.
 #[derive(Clone, Debug)]
 pub enum Call {
@@ -85,7 +93,7 @@ pub enum What {
 ///
 /// # Errors
 /// 400 when the Bundle has too many entries or `entry` is no list.
-pub fn entries(app: &App, caller: &Caller, bundle: &mut Value) -> Result<Vec<Result<Entry, FhirError>>, FhirError> {
+pub fn entries(app: &App, caller: &Caller, bundle: &mut Value) -> Result<Vec<Result<Entry, Box<Unread>>>, FhirError> {
     let entries = match bundle.get_mut("entry").map(Value::take) {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -99,7 +107,12 @@ pub fn entries(app: &App, caller: &Caller, bundle: &mut Value) -> Result<Vec<Res
     Ok(entries
         .into_iter()
         .enumerate()
-        .map(|(n, entry)| read_entry(app, caller, entry).map_err(|error| within(error, n)))
+        .map(|(n, entry)| {
+            let line = |name: &str| entry.get("request").and_then(|request| request.get(name)).and_then(Value::as_str);
+            let method = line("method").unwrap_or_default().to_owned();
+            let path = line("url").unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+            read_entry(app, caller, entry).map_err(|error| Box::new(Unread { method, path, error: within(error, n) }))
+        })
         .collect())
 }
 

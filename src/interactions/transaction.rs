@@ -70,7 +70,8 @@ pub async fn transaction(
     base: &str,
     with_resources: bool,
 ) -> Result<Answer, FhirError> {
-    let entries = bundle::entries(app, caller, &mut bundle)?.into_iter().collect::<Result<Vec<Entry>, _>>()?;
+    let entries = bundle::entries(app, caller, &mut bundle)?.into_iter();
+    let entries = entries.collect::<Result<Vec<Entry>, _>>().map_err(|unread| unread.error)?;
     check_access(app, caller, &entries)?;
     let (door, who, base_url) = (Arc::clone(app), caller.clone(), base.to_owned());
     // What only reads keeps no writer busy, and ends when a search would.

@@ -162,7 +162,7 @@ pub(super) fn nothing_written() -> FhirError {
 /// 412 when something else is stored than the client expects; 409 when a delete would leave references dangling, 422 when a
 /// write has dangling ones (setting `store.references`), or refers to what is not of the kind that its profile asks for.
 pub async fn put_all(app: &App, caller: &Caller, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
-    let written = put_each(app, caller, conn, puts, app.settings.store.references, true).await?;
+    let written = put_each(app, caller, conn, puts, app.settings.store.references, false).await?;
     targets::check(app, conn, puts).await?;
     Ok(written)
 }
@@ -172,7 +172,7 @@ pub async fn put_all(app: &App, caller: &Caller, conn: &mut Conn, puts: &[Put]) 
 /// # Errors
 /// 412 when something else is stored than the client expects.
 pub(super) async fn try_all(app: &App, caller: &Caller, conn: &mut Conn, puts: &[Put]) -> Result<(), FhirError> {
-    put_each(app, caller, conn, puts, References::Off, false).await.map(drop)
+    put_each(app, caller, conn, puts, References::Off, true).await.map(drop)
 }
 
 /// How many there are before a resource comes again.
@@ -187,9 +187,9 @@ async fn put_each(
     conn: &mut Conn,
     puts: &[Put],
     integrity: References,
-    is_recorded: bool,
+    is_trial: bool,
 ) -> Result<Vec<Written>, FhirError> {
-    let gate = Gate::new(app, caller);
+    let gate = Gate::new(app, caller, is_trial);
     let mut written = Vec::with_capacity(puts.len());
     let mut done = Vec::new();
     let mut rest = puts;
@@ -205,7 +205,7 @@ async fn put_each(
             kind: change.kind,
         }));
         // The record goes along with the last of what it is about.
-        if rest.is_empty() && is_recorded && !done.is_empty() {
+        if rest.is_empty() && !is_trial && !done.is_empty() {
             changes.extend(audit::of_writes(app, caller, &done));
         }
         apply(app, caller, conn, changes, integrity).await?;

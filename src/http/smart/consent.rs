@@ -26,7 +26,7 @@ use crate::store::records;
 use super::super::hosts::base;
 use super::super::identify;
 use super::pages::{self, Page};
-use super::{form, log};
+use super::{form, log, recorded};
 
 type Shared = Data<Arc<App>>;
 
@@ -79,7 +79,7 @@ async fn begin(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpRe
 
 /// Name and password.
 pub async fn log_in(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    ended(logged_in(&app, &request, &body).await)
+    ended(&app, &request, logged_in(&app, &request, &body).await).await
 }
 
 async fn logged_in(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
@@ -103,7 +103,7 @@ async fn logged_in(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<Ht
 
 /// Allow, or deny.
 pub async fn decide(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    ended(decided(&app, &request, &body).await)
+    ended(&app, &request, decided(&app, &request, &body).await).await
 }
 
 async fn decided(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
@@ -126,7 +126,7 @@ async fn decided(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<Http
 
 /// Somebody else wants to log in.
 pub async fn log_out(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    ended(logged_out(&app, &request, &body).await)
+    ended(&app, &request, logged_out(&app, &request, &body).await).await
 }
 
 async fn logged_out(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
@@ -231,7 +231,8 @@ fn sent(address: &str) -> HttpResponse {
         .finish()
 }
 
-fn ended(result: Result<HttpResponse, OAuthError>) -> HttpResponse {
+async fn ended(app: &Arc<App>, http: &HttpRequest, result: Result<HttpResponse, OAuthError>) -> HttpResponse {
+    let result = recorded(app, &identify::nobody(app, http), http, result).await;
     result.unwrap_or_else(|error| told(&error))
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::fhir::error::Kind;
+use crate::interactions::audit::{self, Refused};
 use crate::smart::authenticate::Credentials;
 use crate::smart::error::{Code, OAuthError};
 use crate::smart::form::Form;
@@ -75,7 +76,8 @@ pub async fn introspect(app: Shared, request: HttpRequest, body: Bytes) -> HttpR
             false => identify::nobody(&app, &request),
         };
         credentials.authorization = credentials.authorization.filter(|_| !is_bearer);
-        introspect::introspect(&app, &caller, &base(&app, &request), &credentials).await
+        let answer = introspect::introspect(&app, &caller, &base(&app, &request), &credentials).await;
+        recorded(&app, &caller, &request, answer).await
     };
     answered(answer.await)
 }
@@ -84,14 +86,20 @@ pub async fn introspect(app: Shared, request: HttpRequest, body: Bytes) -> HttpR
 pub async fn revoke(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
     let answer = async {
         let form = form(&request, &body)?;
-        introspect::revoke(&app, &identify::nobody(&app, &request), &credentials(&request, &form)?).await
+        let caller = identify::nobody(&app, &request);
+        let answer = introspect::revoke(&app, &caller, &credentials(&request, &form)?).await;
+        recorded(&app, &caller, &request, answer).await
     };
     answered(answer.await.map(|()| json!({})))
 }
 
 /// A launch context from an EHR or a portal.
 pub async fn launch(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
-    let answer = async { launch::launch(&app, &bearer(&app, &request).await?, &body).await };
+    let answer = async {
+        let caller = bearer(&app, &request).await?;
+        let answer = launch::launch(&app, &caller, &body).await;
+        recorded(&app, &caller, &request, answer).await
+    };
     answered(answer.await)
 }
 
@@ -102,7 +110,9 @@ pub async fn register(app: Shared, request: HttpRequest, body: Bytes) -> HttpRes
         let sentence = "The metadata are posted as application/json.";
         return refused(&OAuthError::new(Code::InvalidClientMetadata, sentence));
     }
-    match register::register(&app, &identify::nobody(&app, &request), &body).await {
+    let caller = identify::nobody(&app, &request);
+    let answer = register::register(&app, &caller, &body).await;
+    match recorded(&app, &caller, &request, answer).await {
         Ok(answer) => unkept(StatusCode::CREATED, &answer),
         Err(error) => refused(&error),
     }
@@ -155,14 +165,31 @@ fn is_bearer(header: &str) -> bool {
 
 async fn bearer(app: &Arc<App>, request: &HttpRequest) -> Result<Caller, OAuthError> {
     let caller = identify::caller(app, request).await;
-    caller.map_err(|error| {
+    let answer = caller.map_err(|error| {
         let code = match error.kind {
             Kind::Unauthenticated => Code::InvalidToken,
             Kind::Malformed => Code::InvalidRequest,
             _ => Code::TemporarilyUnavailable,
         };
         OAuthError::new(code, error.to_string())
-    })
+    });
+    recorded(app, &identify::nobody(app, request), request, answer).await
+}
+
+/// The same answer; a refusal for lack of rights is recorded.
+async fn recorded<T>(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &HttpRequest,
+    answer: Result<T, OAuthError>,
+) -> Result<T, OAuthError> {
+    if let Err(error) = &answer
+        && matches!(error.code.status(), 401 | 403)
+    {
+        let refused = Refused::new(request.method().as_str(), request.path(), error.code.status());
+        audit::record_refusals(app, caller, vec![refused]).await;
+    }
+    answer
 }
 
 fn kept(document: &Value) -> HttpResponse {

