@@ -51,6 +51,17 @@ const ORGANIZATION: &[Rule] = &[
 
 /// What `identity` may do to resources of this type by an interaction of this letter.
 pub fn permission(identity: &Identity, access: Access, resource_type: ResourceType) -> Permission {
+    permission_by(identity, access, access, resource_type)
+}
+
+/// What `identity` may make of this type by an update of what is not there: the letter `u` is enough for that in a scope, but
+/// what somebody may not create they do not make in this way either.
+pub fn permission_to_make(identity: &Identity, resource_type: ResourceType) -> Permission {
+    permission_by(identity, Access::UPDATE, Access::CREATE, resource_type)
+}
+
+/// `access` is the letter of the scope, `rule` that of the user's rules.
+fn permission_by(identity: &Identity, access: Access, rule: Access, resource_type: ResourceType) -> Permission {
     if resource_type == ResourceType::AuditEvent && !is_of_audit(access) {
         // Nobody changes what was written down, not even here.
         return Permission::Denied;
@@ -60,7 +71,7 @@ pub fn permission(identity: &Identity, access: Access, resource_type: ResourceTy
     }
     let mut allowed = Vec::new();
     for scope in identity.scopes.resources().filter(|scope| covers(scope, access, resource_type)) {
-        match by_scope(identity, scope, access, resource_type) {
+        match by_scope(identity, scope, rule, resource_type) {
             Permission::All => return Permission::All,
             Permission::Where(constraints) => allowed.extend(constraints),
             Permission::Denied => {}

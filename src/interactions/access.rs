@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::auth::caller::{self, Caller};
+use crate::auth::caller::Caller;
 use crate::auth::policy::{self, Constraint, Permission};
 use crate::auth::scope::Access;
 use crate::fhir::error::{FhirError, Kind};
@@ -34,7 +34,11 @@ pub enum Sight {
 
 /// The resources of a type that a caller may touch so.
 pub fn sight(app: &App, caller: &Caller, access: Access, resource_type: ResourceType) -> Sight {
-    match policy::permission(&caller.identity, access, resource_type) {
+    sight_of(app, policy::permission(&caller.identity, access, resource_type), resource_type)
+}
+
+fn sight_of(app: &App, permission: Permission, resource_type: ResourceType) -> Sight {
+    match permission {
         Permission::Denied => Sight::Nothing,
         Permission::All => Sight::Everything,
         Permission::Where(constraints) => {
@@ -68,19 +72,6 @@ pub fn require(app: &App, caller: &Caller, access: Access, resource_type: Resour
         Sight::Nothing => Err(denied(caller, access, resource_type)),
         sight => Ok(sight),
     }
-}
-
-/// Lets anybody pass who was granted anything at all: for operations that are about no stored resource.
-///
-/// # Errors
-/// 401 where everything takes a token, 403 for one without a scope.
-pub fn require_any(caller: &Caller) -> Result<(), FhirError> {
-    if !caller.identity.scopes.is_empty() || caller.identity.kind == caller::Kind::Operator {
-        return Ok(());
-    }
-    let sentence = "This takes an access token.";
-    let kind = if caller.is_anonymous() { Kind::Unauthenticated } else { Kind::Forbidden };
-    Err(FhirError::new(kind, sentence))
 }
 
 /// The refusal of an interaction with a type.
@@ -294,6 +285,15 @@ impl<'a> Gate<'a> {
         after: Option<(Instant, &IndexEntries)>,
     ) -> Result<(), FhirError> {
         let sight = self.sight(access, target.resource_type)?;
+        if before.is_none() && access == Access::UPDATE {
+            let makes = policy::permission_to_make(&self.caller.identity, target.resource_type);
+            let makes = sight_of(self.app, makes, target.resource_type);
+            if !self.is_trial && after.is_some_and(|(at, entries)| !makes.reaches_entries(target, at, entries)) {
+                let sentence =
+                    format!("{}/{} is not here, and not made by this user.", target.resource_type, target.id);
+                return Err(FhirError::new(Kind::Forbidden, sentence));
+            }
+        }
         let was = before.is_none_or(|(at, body)| sight.reaches(self.app, target, at, body));
         let is = self.is_trial || after.is_none_or(|(at, entries)| sight.reaches_entries(target, at, entries));
         if was && is {

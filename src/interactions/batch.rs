@@ -17,7 +17,7 @@ use crate::search::value::Target;
 
 use super::answer::Answer;
 use super::audit::{self, Refused};
-use super::bundle::{self, Call, Entry, Get, Unread, What};
+use super::bundle::{self, Call, Entry, Get, Readable, Unread, What};
 use super::history::Whose;
 use super::{capability, create, delete, history, patch, read, search, update};
 
@@ -98,7 +98,7 @@ pub(super) fn too_much() -> FhirError {
 
 /// The entries with their numbers, cut where one names a resource that an entry before it names too: those are done one
 /// after the other. R4 asks no client to rely on that, but a client that does gets what it means.
-fn stretches(entries: Vec<Result<Entry, Box<Unread>>>) -> Vec<Vec<(usize, Result<Entry, Box<Unread>>)>> {
+fn stretches(entries: Vec<Readable>) -> Vec<Vec<(usize, Readable)>> {
     let mut stretches = vec![Vec::new()];
     let mut named = HashSet::new();
     for (n, entry) in entries.into_iter().enumerate() {

@@ -25,6 +25,9 @@ pub struct Entry {
     pub call: Call,
 }
 
+/// An entry with its call, or why it cannot be one.
+pub type Readable = Result<Entry, Box<Unread>>;
+
 /// An entry that cannot be done, by its method and its URL without the query.
 #[derive(Debug)]
 pub struct Unread {
@@ -93,7 +96,7 @@ pub enum What {
 ///
 /// # Errors
 /// 400 when the Bundle has too many entries or `entry` is no list.
-pub fn entries(app: &App, caller: &Caller, bundle: &mut Value) -> Result<Vec<Result<Entry, Box<Unread>>>, FhirError> {
+pub fn entries(app: &App, caller: &Caller, bundle: &mut Value) -> Result<Vec<Readable>, FhirError> {
     let entries = match bundle.get_mut("entry").map(Value::take) {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,

@@ -226,18 +226,25 @@ async fn seen_of(
 ) -> Result<Page, FhirError> {
     stretch.limit = stretch.limit.max(LOOKED_AT_ONCE);
     let (mut versions, mut looked_at) = (Vec::new(), 0);
+    // Where the next page begins, if there is something on it: after the last one of this page.
+    let mut end = None;
     loop {
         let some = history::list(conn, of, stretch).await?;
         let is_all = i64::try_from(some.len()).unwrap_or(i64::MAX) < stretch.limit;
         for version in some {
-            if versions.len() == count || looked_at == LOOKED_AT_MAX {
+            if looked_at == LOOKED_AT_MAX {
                 return Ok(Page { next: stretch.before, versions, total: None });
             }
             looked_at += 1;
             stretch.before = Some(version.seq);
-            if seen.reaches(app, conn, &version).await? {
-                versions.push(version);
+            if !seen.reaches(app, conn, &version).await? {
+                continue;
             }
+            if versions.len() == count {
+                return Ok(Page { next: end, versions, total: None });
+            }
+            end = stretch.before;
+            versions.push(version);
         }
         if is_all {
             return Ok(Page { versions, next: None, total: None });

@@ -279,13 +279,15 @@ fn decide(
         Some(body) => Some((body, stored(body)?)),
         None => None,
     };
-    // Who may not write it is not told either which version it has.
-    let before = current.zip(old.as_ref()).map(|(current, (_, body))| (current.last_updated, body));
-    let before = before.or(gone.as_ref().map(|(at, body)| (*at, body)));
-    gate.pass(put.access(), &put.target, before, put.resource.as_ref().map(|prepared| (at, &prepared.entries)))?;
-    if let Some(expected) = put.expected {
-        expected.check(&put.target, current)?;
+    // Who may not write it is not told either which version it has. That nothing is here, anybody is told.
+    let expect = || put.expected.map_or(Ok(()), |expected| expected.check(&put.target, current));
+    if old.is_none() {
+        expect()?;
     }
+    let before = current.zip(old.as_ref()).map(|(current, (_, body))| (current.last_updated, body));
+    let before = before.or(gone.as_ref().map(|(at, body)| (*at, body)).filter(|_| put.resource.is_some()));
+    gate.pass(put.access(), &put.target, before, put.resource.as_ref().map(|prepared| (at, &prepared.entries)))?;
+    expect()?;
     let same = |outcome| {
         let last_updated = current.map_or(now, |current| current.last_updated);
         let body = old.as_ref().map(|(text, _)| (*text).to_owned());

@@ -1,4 +1,5 @@
-//! The page cursor: where the next page begins, signed so that a client can neither read meaning into it nor make one.
+//! The page cursor: where the next page begins, signed so that a client cannot make one. What it says is no secret, but it
+//! means nothing outside of this database.
 //!
 //! A page begins after a key, never at an offset: the sort values of the last match and its row id. A resource that
 //! nobody touches during a walk is therefore on exactly one page, however much is written meanwhile.

@@ -26,11 +26,8 @@ fn forbidden() -> Vec<Value> {
         entry("PUT", "Location?name=none", unnamed(location("", "suspended", "New"))),
         entry_patch("Location/able", "status", "suspended"),
         entry_patch("Location/hidden", "status", "active"),
-        entry_patch("Location?_id=hidden", "name", "Taken"),
         entry_if_none("name=none", unnamed(location("", "suspended", "New"))),
         call("DELETE", "Location/hidden"),
-        call("DELETE", "Location?_id=hidden"),
-        call("DELETE", "Location?name=able,secret"),
     ]
 }
 
