@@ -50,13 +50,22 @@ static OWN: LazyLock<[Key; 2]> = LazyLock::new(|| [Key::rsa("own"), Key::ec("own
 
 /// Attacks a client with an RSA key and one with an EC key.
 pub fn refused(attack: impl Fn(&Target) -> String) {
+    refused_each([()], |target, ()| attack(target));
+}
+
+/// The same once for each case.
+pub fn refused_each<C>(cases: impl IntoIterator<Item = C>, attack: impl Fn(&Target, &C) -> String) {
     let server = Server::sqlite(&[ALLOW_LOOPBACK]);
     let smart = Smart::of(&server);
     for key in OWN.iter() {
-        let id = format!("client-{}", key.alg);
-        smart.client_with_keys(&id, &jwks(&[key]), "system/*.rs");
-        let target = Target { smart: &smart, key, id: &id };
-        target.assert_refused(&attack(&target));
+        smart.client_with_keys(&format!("client-{}", key.alg), &jwks(&[key]), "system/*.rs");
+    }
+    for case in cases {
+        for key in OWN.iter() {
+            let id = format!("client-{}", key.alg);
+            let target = Target { smart: &smart, key, id: &id };
+            target.assert_refused(&attack(&target, &case));
+        }
     }
 }
 
@@ -77,12 +86,10 @@ mod signatures {
 
     #[test]
     fn without_a_signature_it_proves_nothing() {
-        for alg in ["none", "None", "NONE", "nOnE", ""] {
-            refused(|target| {
-                let right = target.right().header("alg", alg);
-                jwt(&right.header, &right.claims, |_message| Vec::new())
-            });
-        }
+        refused_each(["none", "None", "NONE", "nOnE", ""], |target, alg| {
+            let right = target.right().header("alg", *alg);
+            jwt(&right.header, &right.claims, |_message| Vec::new())
+        });
     }
 
     #[test]
@@ -103,15 +110,12 @@ mod signatures {
 
     #[test]
     fn a_public_key_is_no_shared_secret() {
-        for alg in ["HS256", "HS384", "HS512"] {
-            let forms = OWN.iter().map(|key| key.public_forms().len()).min().expect("keys");
-            for n in 0..forms {
-                refused(|target| {
-                    let right = target.right().header("alg", alg);
-                    jwt(&right.header, &right.claims, |message| hmac(alg, &target.key.public_forms()[n], message))
-                });
-            }
-        }
+        let forms = OWN.iter().map(|key| key.public_forms().len()).min().expect("keys");
+        let cases = ["HS256", "HS384", "HS512"].into_iter().flat_map(|alg| (0..forms).map(move |n| (alg, n)));
+        refused_each(cases, |target, (alg, n)| {
+            let right = target.right().header("alg", *alg);
+            jwt(&right.header, &right.claims, |message| hmac(alg, &target.key.public_forms()[*n], message))
+        });
     }
 
     #[test]
@@ -172,9 +176,8 @@ mod signatures {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        for nonsense in ["x", "..", "a.b.c", "e30.e30.", "\u{0}", "{}", "null", &"a.".repeat(50)] {
-            refused(|_target| nonsense.to_owned());
-        }
+        let nonsense = ["x", "..", "a.b.c", "e30.e30.", "\u{0}", "{}", "null", &"a.".repeat(50)];
+        refused_each(nonsense, |_target, nonsense| (*nonsense).to_owned());
     }
 
     #[test]
@@ -200,7 +203,7 @@ mod kids {
     #[test]
     fn a_kid_that_is_no_plain_name_is_refused() {
         let long = "k".repeat(7_000);
-        for kid in [
+        let kids = [
             "",
             " own",
             "own ",
@@ -215,16 +218,14 @@ mod kids {
             "💥",
             "%6fwn",
             &long,
-        ] {
-            refused(|target| target.right().header("kid", kid).signed(target.key));
-        }
+        ];
+        refused_each(kids, |target, kid| target.right().header("kid", *kid).signed(target.key));
     }
 
     #[test]
     fn a_kid_that_is_no_text_is_refused() {
-        for kid in [json!(null), json!(1), json!(true), json!(["own"]), json!({"own": "own"})] {
-            refused(|target| target.right().header("kid", kid.clone()).signed(target.key));
-        }
+        let kids = [json!(null), json!(1), json!(true), json!(["own"]), json!({"own": "own"})];
+        refused_each(kids, |target, kid| target.right().header("kid", kid.clone()).signed(target.key));
     }
 
     #[test]
@@ -287,16 +288,14 @@ mod headers {
 
     #[test]
     fn a_url_of_an_attackers_keys_is_not_fetched() {
-        for header in ["jku", "x5u"] {
-            refused(|target| {
-                let own = if target.key.alg == "RS384" { Key::rsa("own") } else { Key::ec("own") };
-                let peer = Peer::publishing(&jwks(&[&own]), "max-age=600");
-                let assertion = target.right().header(header, peer.url()).signed(&own);
-                assert_error(&target.ask(&assertion), &["invalid_client"]);
-                assert_eq!(peer.requests(), 0, "{header}");
-                assertion
-            });
-        }
+        refused_each(["jku", "x5u"], |target, header| {
+            let own = if target.key.alg == "RS384" { Key::rsa("own") } else { Key::ec("own") };
+            let peer = Peer::publishing(&jwks(&[&own]), "max-age=600");
+            let assertion = target.right().header(header, peer.url()).signed(&own);
+            assert_error(&target.ask(&assertion), &["invalid_client"]);
+            assert_eq!(peer.requests(), 0, "{header}");
+            assertion
+        });
     }
 
     #[test]
@@ -359,19 +358,16 @@ mod headers {
 
     #[test]
     fn an_extension_that_must_be_understood_is_not() {
-        for crit in [json!(["b64"]), json!(["x"]), json!([])] {
-            refused(|target| {
-                target.right().header("crit", crit.clone()).header("x", 1).header("b64", false).signed(target.key)
-            });
-        }
+        refused_each([json!(["b64"]), json!(["x"]), json!([])], |target, crit| {
+            target.right().header("crit", crit.clone()).header("x", 1).header("b64", false).signed(target.key)
+        });
     }
 
     #[test]
     fn the_type_of_the_token_is_jwt() {
-        for typ in ["at+jwt", "JWE", "jwt+", "logout+jwt", ""] {
-            refused(|target| target.right().header("typ", typ).signed(target.key));
-        }
+        let types =
+            [json!("at+jwt"), json!("JWE"), json!("jwt+"), json!("logout+jwt"), json!(""), json!(1), json!(null)];
+        refused_each(types, |target, typ| target.right().header("typ", typ.clone()).signed(target.key));
         refused(|target| target.right().without_header("typ").signed(target.key));
-        refused(|target| target.right().header("typ", 1).signed(target.key));
     }
 }

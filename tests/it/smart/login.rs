@@ -149,7 +149,14 @@ on_both! {
         smart.cli(&["user", "remove", "ann"], "");
         assert!(browser.get(&smart, &ask.url(&smart)).asks_for_password());
         assert!(browser.decide(&smart, &consent, "allow").0.header("location").is_none());
-        // The next one of that name is somebody else.
+    }
+
+    fn the_session_of_somebody_who_is_removed_is_not_the_next_ones_of_that_name(server) {
+        let smart = Smart::of(server);
+        let ask = prepared(&smart);
+        let mut browser = Browser::new();
+        browser.allow(&smart, &ask, "ann");
+        smart.cli(&["user", "remove", "ann"], "");
         smart.cli(&["user", "add", "ann"], "quite another password");
         assert!(browser.get(&smart, &ask.url(&smart)).asks_for_password(), "it was the session of another person");
     }
@@ -157,7 +164,7 @@ on_both! {
 
 #[test]
 fn a_lock_ends_by_itself() {
-    let server = Server::sqlite(&[("PLUMBLINE_AUTH__LOCK_AFTER", "2"), ("PLUMBLINE_AUTH__LOCK_S", "4")]);
+    let server = Server::sqlite(&[("PLUMBLINE_AUTH__LOCK_AFTER", "2"), ("PLUMBLINE_AUTH__LOCK_S", "8")]);
     let smart = Smart::of(&server);
     let ask = prepared(&smart);
     for _ in 0..2 {
@@ -173,7 +180,7 @@ fn a_login_ends_by_itself() {
     let smart = Smart::of(&server);
     let ask = prepared(&smart);
     let mut browser = Browser::new();
-    browser.consent_page(&smart, &ask, "ann");
+    assert!(browser.consent_page(&smart, &ask, "ann").asks_for_consent());
     let cookies = browser.cookies.clone();
     until("the login has ended", || {
         Browser { cookies: cookies.clone() }.get(&smart, &ask.url(&smart)).asks_for_password()

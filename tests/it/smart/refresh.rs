@@ -147,15 +147,24 @@ on_both! {
         smart.assert_ends(access);
     }
 
-    fn what_somebody_granted_is_not_granted_by_the_next_of_that_name(server) {
+    fn an_access_token_of_somebody_who_is_gone_is_not_the_next_ones_of_that_name(server) {
         let smart = Smart::of(server);
         prepared(&smart);
         let tokens = granted(&smart, "app", "offline_access user/*.rs", "ann");
-        let (access, refresh) = (tokens["access_token"].as_str().expect("a token"), tokens["refresh_token"].as_str().expect("a token"));
+        let access = tokens["access_token"].as_str().expect("a token");
         smart.cli(&["user", "remove", "ann"], "");
         smart.assert_ends(access);
         smart.cli(&["user", "add", "ann", "--admin"], PASSWORD);
-        assert!(!smart.is_accepted(access), "the access token was granted by somebody else");
+        assert!(!smart.is_accepted(access), "it was granted by somebody else");
+    }
+
+    fn a_refresh_token_of_somebody_who_is_gone_is_not_the_next_ones_of_that_name(server) {
+        let smart = Smart::of(server);
+        prepared(&smart);
+        let tokens = granted(&smart, "app", "offline_access user/*.rs", "ann");
+        smart.cli(&["user", "remove", "ann"], "");
+        smart.cli(&["user", "add", "ann", "--admin"], PASSWORD);
+        let refresh = tokens["refresh_token"].as_str().expect("a token");
         assert_error(&smart.refresh(&APP, refresh, None), &["invalid_grant"]);
     }
 
@@ -167,15 +176,33 @@ on_both! {
         smart.cli(&["client", "remove", "app"], "");
         smart.assert_ends(access);
         assert_error(&smart.refresh(&APP, refresh, None), &["invalid_client"]);
+    }
+
+    fn an_access_token_of_an_app_that_is_gone_is_not_the_next_ones_of_that_name(server) {
+        let smart = Smart::of(server);
+        prepared(&smart);
+        let tokens = granted(&smart, "app", "offline_access user/*.rs", "ann");
+        let access = tokens["access_token"].as_str().expect("a token");
+        smart.cli(&["client", "remove", "app"], "");
+        smart.assert_ends(access);
         smart.app("app", EVERYTHING);
-        assert!(!smart.is_accepted(access), "it was granted to another app of that name");
+        assert!(!smart.is_accepted(access), "it was granted to another app");
+    }
+
+    fn a_refresh_token_of_an_app_that_is_gone_is_not_the_next_ones_of_that_name(server) {
+        let smart = Smart::of(server);
+        prepared(&smart);
+        let tokens = granted(&smart, "app", "offline_access user/*.rs", "ann");
+        smart.cli(&["client", "remove", "app"], "");
+        smart.app("app", EVERYTHING);
+        let refresh = tokens["refresh_token"].as_str().expect("a token");
         assert_error(&smart.refresh(&APP, refresh, None), &["invalid_grant"]);
     }
 }
 
 #[test]
 fn online_access_lasts_as_long_as_the_login() {
-    let server = Server::sqlite(&[("PLUMBLINE_AUTH__ONLINE_S", "5")]);
+    let server = Server::sqlite(&[("PLUMBLINE_AUTH__ONLINE_S", "8")]);
     let smart = Smart::of(&server);
     prepared(&smart);
     let (mut online, offline) = (first(&smart, "online_access user/*.rs"), first(&smart, "offline_access user/*.rs"));

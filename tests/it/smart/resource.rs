@@ -123,7 +123,7 @@ on_both! {
 
     fn a_token_ends_in_time(server) {
         let smart = Smart::of(server);
-        let token = smart.token("system/*.rs", "3s");
+        let token = smart.token("system/*.rs", "6s");
         assert_eq!(smart.fhir(&token, "Organization").status, 200);
         until("it has ended", || !smart.is_accepted(&token));
         assert_unauthorized(&smart.fhir(&token, "Organization"), "over");
