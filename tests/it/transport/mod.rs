@@ -1,7 +1,7 @@
 //! What lies between the socket and FHIR: TLS, HTTP/2, limits, and what answers tell browsers.
 
 mod answers;
-mod certificates;
+pub mod certificates;
 mod http2;
 mod limits;
 mod renewal;
