@@ -73,7 +73,7 @@ fn named(resource_type: &str, id: &str) -> Result<ResourceType, FhirError> {
 
 /// For everybody, even with a token that has expired: it says how to get another.
 pub async fn metadata(app: Shared, request: HttpRequest) -> HttpResponse {
-    let wishes = match Wishes::read(&app, &request, &[]) {
+    let wishes = match identify::check_url(&request).and_then(|()| Wishes::read(&app, &request, &[])) {
         Ok(wishes) => wishes,
         Err(error) => return refusal(&app, &Wishes::plain(&app), &error),
     };

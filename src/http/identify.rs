@@ -20,12 +20,7 @@ use super::tls::client_certificate;
 /// # Errors
 /// 401 for a token that is not accepted, 400 for one in the URL, where it would be kept in logs; 503 when it cannot be checked.
 pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, FhirError> {
-    let query = request.query_string();
-    if query.contains("access_token")
-        && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
-    {
-        return Err(FhirError::malformed("An access token is sent in the Authorization header, never in a URL."));
-    }
+    check_url(request)?;
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(sent) = headers.next() else {
         return Ok(nobody(app, request));
@@ -46,6 +41,20 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
         Err(TokenError::Invalid(sentence)) => Err(invalid(sentence)),
         Err(error) => Err(unavailable(error)),
     }
+}
+
+/// Refuses a token in the URL, where it would be kept in logs and histories.
+///
+/// # Errors
+/// 400.
+pub(super) fn check_url(request: &HttpRequest) -> Result<(), FhirError> {
+    let query = request.query_string();
+    if query.contains("access_token")
+        && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+    {
+        return Err(FhirError::malformed("An access token is sent in the Authorization header, never in a URL."));
+    }
+    Ok(())
 }
 
 /// Somebody who is not known, from where they call.

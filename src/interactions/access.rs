@@ -273,7 +273,7 @@ impl<'a> Gate<'a> {
         Ok(Some((at, stored(&body)?)))
     }
 
-    /// Lets a write pass when the caller may do it to the resource as it was and as it is to be.
+    /// Lets a write pass when the caller may do it to the resource as it was, here or until it was deleted, and as it is to be.
     ///
     /// # Errors
     /// As [`require`]; 403 when it is another resource than they may write.
@@ -281,11 +281,12 @@ impl<'a> Gate<'a> {
         &self,
         access: Access,
         target: &Target,
+        is_here: bool,
         before: Option<(Instant, &Value)>,
         after: Option<(Instant, &IndexEntries)>,
     ) -> Result<(), FhirError> {
         let sight = self.sight(access, target.resource_type)?;
-        if before.is_none() && access == Access::UPDATE {
+        if !is_here && access == Access::UPDATE {
             let makes = policy::permission_to_make(&self.caller.identity, target.resource_type);
             let makes = sight_of(self.app, makes, target.resource_type);
             if !self.is_trial && after.is_some_and(|(at, entries)| !makes.reaches_entries(target, at, entries)) {

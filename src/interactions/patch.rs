@@ -158,7 +158,7 @@ fn patched(
     let mut body = stored(&current.body)?;
     let target = Target { resource_type, id: id.to_owned() };
     // What a patch does or does not fit to tells what is stored.
-    Gate::new(app, caller, false).pass(Access::UPDATE, &target, Some((current.last_updated, &body)), None)?;
+    Gate::new(app, caller, false).pass(Access::UPDATE, &target, true, Some((current.last_updated, &body)), None)?;
     match document {
         Document::Json(operations) => json_patch::apply(&mut body, operations)?,
         Document::FhirPath(parameters) => fhirpath_patch::apply(&mut body, parameters, &is_list)?,

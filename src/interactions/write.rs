@@ -286,7 +286,8 @@ fn decide(
     }
     let before = current.zip(old.as_ref()).map(|(current, (_, body))| (current.last_updated, body));
     let before = before.or(gone.as_ref().map(|(at, body)| (*at, body)).filter(|_| put.resource.is_some()));
-    gate.pass(put.access(), &put.target, before, put.resource.as_ref().map(|prepared| (at, &prepared.entries)))?;
+    let after = put.resource.as_ref().map(|prepared| (at, &prepared.entries));
+    gate.pass(put.access(), &put.target, old.is_some(), before, after)?;
     expect()?;
     let same = |outcome| {
         let last_updated = current.map_or(now, |current| current.last_updated);

@@ -62,6 +62,9 @@ pub async fn validate(
     if resource_type.is_none() && definitions().resource(type_name).is_none() {
         type_named(type_name)?;
     }
+    if let (Some(resource_type), Some(_)) = (resource_type, id) {
+        access::require(app, caller, Access::READ, resource_type)?;
+    }
     let mut arguments = Arguments::read(&DECLARED, sent)?;
     let mode = match arguments.text("mode").as_deref() {
         None => Mode::Content,

@@ -84,7 +84,7 @@ const TABLE: &[Row] = &[
     ("GET", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("HEAD", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
-    ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate?mode=delete", "", "", Scope(NO_R, "system/Organization.r", 200)),
+    ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate?mode=delete", "", "", Scope(NO_R, "system/Organization.rd", 200)),
     ("GET", "/fhir/{type}/{id}/_history/{version}", "/fhir/Organization/acme/_history/1", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("HEAD", "/fhir/{type}/{id}/_history/{version}", "/fhir/Organization/acme/_history/1", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("GET", "/fhir/{type}/{id}/_history", "/fhir/Organization/acme/_history", "", "", Scope(NO_R, "system/Organization.r", 200)),
