@@ -35,7 +35,10 @@ pub struct Client {
     /// SHA-256 of the certificate that it has to connect with, in hexadecimal; its tokens are bound to it (RFC 8705).
     #[serde(default)]
     pub certificate: Option<String>,
-    /// Microseconds since 1970.
+    /// It registered itself: an app of people, no backend service.
+    #[serde(default)]
+    pub is_self_registered: bool,
+    /// Microseconds since 1970; tells it from another client that has its id one day.
     pub created_at: i64,
 }
 

@@ -21,10 +21,7 @@ const SECOND: i64 = 1_000_000;
 const AGE_DEFAULT: Duration = Duration::from_secs(300);
 const AGE_MAX: Duration = Duration::from_secs(86_400);
 /// Somebody who names an unknown key has a set fetched again, but not more often than this.
-const AGAIN_AFTER: i64 = 10 * SECOND;
-
-/// Calls for one set are not made more often than this, whatever its server says about keeping it.
-const ONE_CALL: i64 = SECOND;
+const AGAIN_AFTER: i64 = SECOND;
 
 struct Known {
     keys: KeySet,
@@ -82,9 +79,7 @@ impl RemoteKeys {
         let known = self.known.get(url)?;
         let is_fresh = now.0 < known.fetched_at + AGAIN_AFTER;
         let has_key = known.keys.find(kid, algorithm).is_some();
-        // What may not be kept is kept as long as a call takes: no longer, and no shorter.
-        let is_good = now.0 < known.good_until.max(known.fetched_at + ONE_CALL);
-        (is_good && (is_fresh || has_key)).then(|| known.keys.clone())
+        (now.0 < known.good_until && (is_fresh || has_key)).then(|| known.keys.clone())
     }
 
     async fn fetch(&self, url: &str, now: Instant) -> Result<Known, String> {

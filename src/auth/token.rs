@@ -59,10 +59,15 @@ pub struct Claims {
     /// Seconds since 1970, as all times here.
     pub exp: i64,
     pub iat: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
     pub jti: String,
     /// Of the app; none for a token that the command line made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// When that app was registered: another one may have its id one day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_since: Option<i64>,
     pub scope: String,
     /// The account of the user who let the app in.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,7 +268,8 @@ impl Tokens {
         }
         let claims = jwt::verify(token, &self.keys.ring().public, &[ACCESS]).ok_or(INVALID)?;
         let claims: Claims = serde_json::from_value(claims).map_err(|_other| INVALID)?;
-        if !self.names.contains(&claims.aud) {
+        let now_s = now.0.div_euclid(1_000_000);
+        if !self.names.contains(&claims.aud) || claims.nbf.is_some_and(|at| at > now_s) {
             return Err(INVALID);
         }
         let identity = Arc::new(identity(&claims).ok_or(INVALID)?);
@@ -274,11 +280,21 @@ impl Tokens {
     /// Whether nobody took a token back, and whoever it was given to is still there.
     async fn stands(&self, claims: &Claims) -> Result<bool, StoreError> {
         let mut names = vec![(Revoked::KIND, claims.jti.as_str())];
-        names.extend(claims.client_id.as_deref().map(|id| (Client::KIND, id)));
         names.extend(claims.account.as_deref().map(|name| (Account::KIND, name)));
         names.extend(claims.grant.as_deref().map(|id| (Grant::KIND, id)));
-        let known = self.store.read(async |conn: &mut Conn| records::known(conn, &names).await).await?;
-        Ok(names.iter().zip(known).all(|((kind, _), is_known)| is_known != (*kind == Revoked::KIND)))
+        let client = claims.client_id.as_deref();
+        let (known, client) = self
+            .store
+            .read(async |conn: &mut Conn| {
+                let found = match client {
+                    Some(id) => records::get::<Client>(conn, id).await?,
+                    None => None,
+                };
+                Ok::<_, StoreError>((records::known(conn, &names).await?, found))
+            })
+            .await?;
+        let is_its = claims.client_id.is_none() || client.map(|client| client.created_at) == claims.client_since;
+        Ok(is_its && names.iter().zip(known).all(|((kind, _), is_known)| is_known != (*kind == Revoked::KIND)))
     }
 }
 

@@ -135,6 +135,7 @@ async fn add(app: &Arc<App>, args: &AddArgs) -> anyhow::Result<ExitCode> {
         authentication,
         redirect_uris: args.redirect_uris.clone(),
         certificate: args.certificate.as_deref().map(thumbprint).transpose()?,
+        is_self_registered: false,
         created_at: app.now().0,
     };
     let (id, kept) = (args.id.clone(), client.clone());

@@ -10,7 +10,6 @@ use clap::{Args, Subcommand};
 use super::output::output;
 use crate::app::App;
 use crate::auth::caller::{Caller, Role};
-use crate::auth::digest;
 use crate::auth::password::{self, CHARS_MAX, CHARS_MIN};
 use crate::auth::token::Account;
 use crate::fhir::types::is_id;
@@ -139,10 +138,9 @@ fn hashed() -> anyhow::Result<String> {
 
 async fn list(app: &Arc<App>) -> anyhow::Result<ExitCode> {
     let accounts = app.store.read(async |conn: &mut Conn| records::list::<Account>(conn).await).await?;
+    let attempts = app.store.read(async |conn: &mut Conn| records::list::<Attempts>(conn).await).await?;
     for (name, account) in &accounts {
-        let key = digest(name);
-        let attempts = app.store.read(async |conn: &mut Conn| records::get::<Attempts>(conn, &key).await).await?;
-        let is_locked = attempts.is_some_and(|attempts| app.now().0 < attempts.locked_until);
+        let is_locked = attempts.iter().any(|(_, it)| it.account == *name && app.now().0 < it.locked_until);
         let locked = if is_locked { "\tlocked" } else { "" };
         writeln!(output(), "{name}\t{}\t{}{locked}", account.role, account.fhir_user.as_deref().unwrap_or("-"))?;
     }
@@ -158,7 +156,7 @@ async fn new_password(app: &Arc<App>, name: &str) -> anyhow::Result<ExitCode> {
             let Some(mut account) = records::get_locked::<Account>(conn, &key).await? else { return Ok(false) };
             account = Account { password: password.clone(), ..account };
             records::put(conn, &key, &account, None).await?;
-            records::remove::<Attempts>(conn, &digest(&key)).await?;
+            records::remove_where::<Attempts>(conn, |attempts| attempts.account == key).await?;
             // Whoever knew the old one is out.
             login::end_all(conn, &key).await?;
             Ok::<_, StoreError>(true)

@@ -27,11 +27,11 @@ impl Auth {
     /// What is wrong with these settings.
     pub(super) fn faults(&self) -> Vec<String> {
         let bounds = [
-            ("key_days", self.key_days, 1, 3_650),
+            ("key_days", self.key_days, 0, 3_650),
             ("backend_token_s", self.backend_token_s, 1, 3_600),
             ("app_token_s", self.app_token_s, 1, 86_400),
-            ("code_s", self.code_s, 1, 600),
-            ("online_s", self.online_s, 60, 2_592_000),
+            ("code_s", self.code_s, 0, 600),
+            ("online_s", self.online_s, 1, 2_592_000),
             ("offline_days", self.offline_days, 1, 3_650),
             ("lock_after", self.lock_after, 1, 1_000),
             ("lock_s", self.lock_s, 1, 86_400),

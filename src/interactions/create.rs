@@ -8,14 +8,14 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::scope::Access;
-use crate::fhir::error::FhirError;
+use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::types::ResourceType;
 use crate::search::value::Target;
 use crate::store::conn::Conn;
 
 use super::answer::Answer;
 use super::condition::{Condition, Matched};
-use super::read::{find, read_in};
+use super::read::read_in;
 use super::write::{self, Put};
 
 /// An id that nobody has. Ids made one after the other sort so, which keeps the index of names dense.
@@ -64,9 +64,10 @@ pub(super) async fn found(
 ) -> Result<Answer, FhirError> {
     match read_in(app, caller, conn, resource_type, id).await {
         Ok(stored) => Ok(Answer::stored(resource_type, id, stored)),
-        Err(_not_for_this_caller) => {
-            let stored = find(conn, resource_type, id).await?;
-            Ok(Answer { body: None, ..Answer::stored(resource_type, id, stored) })
+        // That there is one, a conditional create has to tell; which, it need not.
+        Err(error) if matches!(error.kind, Kind::Forbidden | Kind::Unauthenticated | Kind::NotFound) => {
+            Ok(Answer::empty(200))
         }
+        Err(error) => Err(error),
     }
 }

@@ -155,6 +155,25 @@ fn patched(
     current: &Stored,
     expected: Option<Expected>,
 ) -> Result<Put, FhirError> {
+    let result = patched_by(app, caller, resource_type, id, document, current, expected);
+    // What is wrong with the result tells what is stored.
+    result.map_err(|error| match (error.kind, access::sight(app, caller, Access::READ, resource_type)) {
+        (Kind::Invalid | Kind::Malformed, Sight::Nothing) => {
+            FhirError::new(Kind::Invalid, "The patch does not fit the resource, or what comes of it is not valid.")
+        }
+        _ => error,
+    })
+}
+
+fn patched_by(
+    app: &App,
+    caller: &Caller,
+    resource_type: ResourceType,
+    id: &str,
+    document: &Document,
+    current: &Stored,
+    expected: Option<Expected>,
+) -> Result<Put, FhirError> {
     let mut body = stored(&current.body)?;
     let target = Target { resource_type, id: id.to_owned() };
     // What a patch does or does not fit to tells what is stored.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::auth::caller::Thumbprint;
-use crate::auth::client::{Authentication, Client};
+use crate::auth::client::{Authentication, Client, is_client_id};
 use crate::auth::jwt::{self, KeySet};
 use crate::auth::{digest, password, urls};
 use crate::fhir::types::Instant;
@@ -70,7 +70,7 @@ pub async fn client(app: &Arc<App>, credentials: &Credentials<'_>) -> Result<Kno
         Proof::Secret(id, _) => id.clone(),
         Proof::Assertion(assertion) => issuer(assertion).ok_or_else(OAuthError::invalid_client)?,
     };
-    if credentials.form.get("client_id").is_some_and(|named| named != id) {
+    if !is_client_id(&id) || credentials.form.get("client_id").is_some_and(|named| named != id) {
         return Err(OAuthError::invalid_client());
     }
     let client = app.store.read(async |conn: &mut Conn| records::get::<Client>(conn, &id).await).await?;

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::client::Client;
+use crate::auth::client::{Client, is_client_id};
 use crate::auth::scope::{Context, Scope, Scopes};
 use crate::auth::token::{Account, Grant};
 use crate::auth::{digest, random};
@@ -75,8 +75,12 @@ pub async fn request(app: &Arc<App>, base: &str, form: &Form) -> Result<(Request
     let wrong = |sentence: &str| OAuthError::new(ErrorCode::InvalidRequest, sentence);
     let client_id = form.require("client_id")?.to_owned();
     let redirect_uri = form.require("redirect_uri")?.to_owned();
-    let found = app.store.read(async |conn: &mut Conn| records::get::<Client>(conn, &client_id).await).await;
-    let client = found.map_err(OAuthError::from)?.ok_or_else(|| wrong("This app is not known here."))?;
+    let known = async |conn: &mut Conn| match is_client_id(&client_id) {
+        true => records::get::<Client>(conn, &client_id).await,
+        false => Ok(None),
+    };
+    let client = app.store.read(known).await.map_err(OAuthError::from)?;
+    let client = client.ok_or_else(|| wrong("This app is not known here."))?;
     // Compared whole: nothing that only looks like it will do.
     if !client.redirect_uris.contains(&redirect_uri) {
         return Err(wrong("The app wants to be answered at an address that is not registered for it.").into());

@@ -21,9 +21,6 @@ impl Form {
             if form.get(&name).is_some() {
                 return Err(wrong("A parameter is given twice."));
             }
-            if name.chars().chain(value.chars()).any(char::is_control) {
-                return Err(wrong("A parameter has control characters in it."));
-            }
             if form.0.len() == PARAMETERS_MAX || value.len() > VALUE_BYTES_MAX {
                 return Err(wrong("The request has more parameters, or longer ones, than this server reads."));
             }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::client::Authentication;
 use crate::auth::scope::Module;
 use crate::auth::token::{Claims, Grant, Revoked, TokenError};
 use crate::fhir::types::Instant;
@@ -29,7 +30,12 @@ pub async fn introspect(
     credentials: &Credentials<'_>,
 ) -> Result<Value, OAuthError> {
     let own = match caller.is_anonymous() {
-        true => Some(authenticate::client(app, credentials).await?.id),
+        true => {
+            let known = authenticate::client(app, credentials).await?;
+            // Whoever has its id could ask in the name of an app that proves nothing.
+            let has_proof = known.client.authentication != Authentication::Public;
+            Some(has_proof.then_some(known.id).ok_or_else(OAuthError::invalid_client)?)
+        }
         false if caller.identity.scopes.has_module(Module::Token, false) => None,
         false => {
             let sentence = "This needs the scope api/token.read, or that the client shows who it is.";

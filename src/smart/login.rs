@@ -43,6 +43,8 @@ impl Record for Session {
 /// of the name, or of the name and an address, and forgotten when the lock would end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Attempts {
+    /// The name that was tried.
+    pub account: String,
     failures: u32,
     /// Microseconds since 1970 until which no more attempts are taken.
     pub locked_until: i64,
@@ -63,8 +65,9 @@ pub async fn log_in(
     name: &str,
     password: &str,
 ) -> Result<(Session, String), OAuthError> {
-    // A longer one is nobody's.
-    let name = if name.chars().count() <= NAME_MAX { name } else { "" };
+    // Another one is nobody's.
+    let is_name = name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
+    let name = if is_name { name } else { "" };
     let account = app.store.read(async |conn: &mut Conn| records::get::<Account>(conn, name).await).await?;
     let hash = account.as_ref().map(|account| account.password.clone());
     // The work is the same whether there is such an account, and whether it is locked.
@@ -111,6 +114,7 @@ async fn attempt(
     fits: bool,
     now: Instant,
 ) -> Result<bool, OAuthError> {
+    let account = name.to_owned();
     let (here, anywhere) = (digest(&format!("{name}\n{address:?}")), digest(name));
     let auth = app.settings.auth.clone();
     let locked = i64::from(auth.lock_s) * SECOND;
@@ -131,6 +135,7 @@ async fn attempt(
                 // What is locked is not locked for longer by further attempts.
                 (known, true) if !fits => {
                     let mut attempts = known.filter(|it| it.locked_until == 0).unwrap_or_default();
+                    attempts.account.clone_from(&account);
                     attempts.failures = attempts.failures.saturating_add(1);
                     attempts.locked_until = if attempts.failures >= most { now.0 + locked } else { 0 };
                     records::put(conn, key, &attempts, Some(Instant(now.0 + locked))).await?;

@@ -128,7 +128,14 @@ async fn client(app: &App, metadata: Metadata) -> Result<(Client, Option<String>
     let name = metadata.client_name.unwrap_or_else(|| "an app without a name".into());
     let name = name.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect();
     let created_at = app.now().0;
-    let client =
-        Client { name, scope: scope.to_string(), authentication, redirect_uris: uris, certificate: None, created_at };
+    let client = Client {
+        is_self_registered: true,
+        name,
+        scope: scope.to_string(),
+        authentication,
+        redirect_uris: uris,
+        certificate: None,
+        created_at,
+    };
     Ok((client, secret))
 }

@@ -86,8 +86,8 @@ async fn given(
 
 /// A token for a system that acts for itself.
 async fn backend(app: &Arc<App>, base: &str, known: &Known, asked: &str) -> Result<Value, OAuthError> {
-    if known.client.authentication == Authentication::Public {
-        let sentence = "A client that proves nothing gets no token of its own.";
+    if known.client.authentication == Authentication::Public || known.client.is_self_registered {
+        let sentence = "This client gets tokens for its users only, none of its own.";
         return Err(OAuthError::new(Code::UnauthorizedClient, sentence));
     }
     let is_systems = |scope: &Scope| match scope {
@@ -159,6 +159,7 @@ fn own_claims(app: &App, base: &str, known: &Known, lifetime_s: i64) -> Result<C
         exp: now_s + lifetime_s,
         jti: random()?,
         client_id: Some(known.id.clone()),
+        client_since: Some(known.client.created_at),
         cnf: bound.map(|thumbprint| Confirmation { thumbprint }),
         ..Claims::default()
     })

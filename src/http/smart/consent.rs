@@ -94,6 +94,13 @@ async fn logged_in(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<Ht
         }
         Err(error) => return Err(error),
     };
+    // Whoever is logged in already stays so: another page of theirs may wait for their consent.
+    let before = match cookie(http, SESSION) {
+        Some(old) => login::session(app, &old).await?.map(|(session, _)| (session, old)),
+        None => None,
+    };
+    let is_again = |(before, _): &(Session, String)| before.account == session.account && !at.asked.must_log_in;
+    let (session, secret) = before.filter(is_again).unwrap_or((session, secret));
     let known = login::session(app, &secret).await?;
     let (_, account) = known.ok_or_else(|| OAuthError::new(Code::AccessDenied, "The account is gone."))?;
     let mut response = at.consent(&session, &account, &secret).await?.response(StatusCode::OK);

@@ -230,7 +230,9 @@ impl World {
     }
 
     fn log_out(&self) -> u16 {
-        self.browser().post("/auth/logout", &[])
+        let mut browser = self.browser();
+        assert_eq!(browser.post("/auth/login", &[("username", "ann"), ("password", PASSWORD)]), 200);
+        browser.post("/auth/logout", &[])
     }
 }
 

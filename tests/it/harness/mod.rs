@@ -108,9 +108,11 @@ impl Server {
         let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let url = self.store_url();
         // All nodes seal their signing keys with one key.
-        let key = std::fs::read_to_string(self.data.path().join("auth.key")).expect("the first server made it");
-        let shared = [("PLUMBLINE_DATABASE_URL", url.as_str()), ("PLUMBLINE_AUTH__KEY", key.as_str())];
-        let settings: Vec<(&str, &str)> = own.chain(settings.iter().copied()).chain(shared).collect();
+        let key = std::fs::read_to_string(self.data.path().join("auth.key")).ok();
+        let shared = [("PLUMBLINE_DATABASE_URL", url.as_str())];
+        let key = key.as_deref().map(|key| ("PLUMBLINE_AUTH__KEY", key));
+        let settings: Vec<(&str, &str)> =
+            key.into_iter().chain(own).chain(settings.iter().copied()).chain(shared).collect();
         Self::start(&settings, None)
     }
 
