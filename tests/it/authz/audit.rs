@@ -106,7 +106,8 @@ on_both! {
     }
 
     fn a_write_of_a_system_is_recorded_without_a_person(server) {
-        let event = one_event(server, || drop(Bearer::of(server, "system/*.cruds").store(&organization("acme", "Acme"))));
+        let event =
+            one_event(server, || drop(Bearer::of(server, "system/*.cruds").store(&organization("acme", "Acme"))));
         assert_eq!(event["agent"][0]["name"], tokens::CLIENT, "{event}");
         assert!(event["agent"][0]["who"].get("reference").is_none(), "{event}");
         let printed = tokens::printed(server, "system/*.cruds");
@@ -123,7 +124,10 @@ on_both! {
         let stale = [("content-type", "application/fhir+json"), ("if-match", "W/\"7\"")];
         let new = organization("acme", "New").to_string();
         let wrong = json!({"resourceType": "Organization", "id": "acme", "active": "perhaps"});
-        let mut both = [entry("PUT", "Organization/acme", organization("acme", "New")), entry("PUT", "Organization/twin", organization("twin", "New"))];
+        let mut both = [
+            entry("PUT", "Organization/acme", organization("acme", "New")),
+            entry("PUT", "Organization/twin", organization("twin", "New")),
+        ];
         both[1]["request"]["ifMatch"] = json!("W/\"7\"");
         for (answer, status) in [
             (who.put("Organization/acme", &wrong), 422),
@@ -134,12 +138,21 @@ on_both! {
             (who.put("Organization?name=acme", &organization("acme", "New")), 412),
             (who.put("Organization/acme", &organization("other", "New")), 400),
             (who.post("", &bundle("transaction", &both)), 412),
-            (who.post("", &bundle("transaction", &[both[0].clone(), entry("POST", "Organization", unnamed(wrong))])), 422),
+            (
+                who.post("", &bundle("transaction", &[both[0].clone(), entry("POST", "Organization", unnamed(wrong))])),
+                422,
+            ),
             (who.put("Nothing/acme", &organization("acme", "New")), 404),
             // Nothing to change.
             (who.put("Organization/acme", &organization("acme", "Acme")), 200),
             (who.patch("Organization/acme", &replace("/name", "Acme")), 200),
-            (who.post("", &bundle("transaction", &[entry("PUT", "Organization/acme", organization("acme", "Acme"))])), 200),
+            (
+                who.post(
+                    "",
+                    &bundle("transaction", &[entry("PUT", "Organization/acme", organization("acme", "Acme"))]),
+                ),
+                200,
+            ),
             (who.delete("Organization/none"), 204),
             (who.delete("Organization?name=none"), 204),
             (who.get("Organization/acme"), 200),
@@ -147,7 +160,12 @@ on_both! {
         ] {
             assert_eq!(answer.status, status, "{answer}");
         }
-        let found = who.send_json("POST", "Organization", Some(("if-none-exist", "_id=acme")), &unnamed(organization("", "New")));
+        let found = who.send_json(
+            "POST",
+            "Organization",
+            Some(("if-none-exist", "_id=acme")),
+            &unnamed(organization("", "New")),
+        );
         assert_eq!(found.status, 200);
         assert_eq!(writes(server), before);
     }
@@ -156,18 +174,31 @@ on_both! {
         let operator = everything(server);
         operator.store(&organization("acme", "Acme"));
         let who = Bearer::with(server, "system/Organization.rs", &json!({"fhirUser": "Practitioner/7"}));
-        for (method, path) in [("PUT", "Organization/acme"), ("DELETE", "Organization/acme"), ("GET", "Location/1"), ("GET", "Location"), ("GET", "AuditEvent"), ("GET", "Location/_history"), ("PUT", "AuditEvent/1"), ("DELETE", "Organization"), ("POST", "Location/_search")] {
+        for (method, path) in [
+            ("PUT", "Organization/acme"),
+            ("DELETE", "Organization/acme"),
+            ("GET", "Location/1"),
+            ("GET", "Location"),
+            ("GET", "AuditEvent"),
+            ("GET", "Location/_history"),
+            ("PUT", "AuditEvent/1"),
+            ("DELETE", "Organization"),
+            ("POST", "Location/_search"),
+        ] {
             let id = path.rsplit('/').next().expect("a part");
             let body = if method == "PUT" { organization(id, "New").to_string() } else { String::new() };
             let query = if (method, path) == ("DELETE", "Organization") { "?name=acme" } else { "" };
             let media = if method == "POST" { FORM } else { "application/fhir+json" };
             let headers = [("content-type", media)];
-            let event = one_event(server, || assert_forbidden(&who.send(method, &format!("{path}{query}"), &headers, &body)));
+            let event =
+                one_event(server, || assert_forbidden(&who.send(method, &format!("{path}{query}"), &headers, &body)));
             assert_refusal(&event, method, path, 403);
             assert_by_ann(&event);
             if !(method == "PUT" && path.starts_with("AuditEvent")) {
                 let nobody = Bearer::nobody(server);
-                let event = one_event(server, || assert_unknown(&nobody.send(method, &format!("{path}{query}"), &headers, &body)));
+                let event = one_event(server, || {
+                    assert_unknown(&nobody.send(method, &format!("{path}{query}"), &headers, &body))
+                });
                 assert_refusal(&event, method, path, 401);
                 assert_eq!(event["agent"][0]["name"], "anonymous");
             }
@@ -185,14 +216,27 @@ on_both! {
     fn refused_entries_of_a_batch_are_recorded_one_by_one(server) {
         everything(server).store(&organization("acme", "Acme"));
         let who = Bearer::with(server, "system/Organization.rs", &json!({"fhirUser": "Practitioner/7"}));
-        let entries = [call("GET", "Organization/acme"), call("DELETE", "Organization/acme"), call("GET", "Location/1"), call("GET", "Location?name=x"), call("DELETE", "Organization?name=acme")];
+        let entries = [
+            call("GET", "Organization/acme"),
+            call("DELETE", "Organization/acme"),
+            call("GET", "Location/1"),
+            call("GET", "Location?name=x"),
+            call("DELETE", "Organization?name=acme"),
+        ];
         let events = recorded(server, || {
             let answer = who.post("", &bundle("batch", &entries));
             assert_eq!(statuses(&answer), ["200", "403", "403", "403", "403"]);
         });
         assert_eq!(events.len(), 4, "{}", json!(events));
-        for (method, path) in [("DELETE", "Organization/acme"), ("GET", "Location/1"), ("GET", "Location was"), ("DELETE", "Organization was")] {
-            let is_it = |event: &&Value| event["outcomeDesc"].as_str().is_some_and(|told| told.contains(&format!("{method} {path}")));
+        for (method, path) in [
+            ("DELETE", "Organization/acme"),
+            ("GET", "Location/1"),
+            ("GET", "Location was"),
+            ("DELETE", "Organization was"),
+        ] {
+            let is_it = |event: &&Value| {
+                event["outcomeDesc"].as_str().is_some_and(|told| told.contains(&format!("{method} {path}")))
+            };
             let found: Vec<&Value> = events.iter().filter(is_it).collect();
             assert_eq!(found.len(), 1, "{method} {path}: {}", json!(events));
             assert_refusal(found[0], method, path.trim_end_matches(" was"), 403);
@@ -211,7 +255,9 @@ on_both! {
     fn who_lacks_the_scope_to_launch_or_to_introspect_is_recorded(server) {
         let root = server.base.trim_end_matches("/fhir").to_owned();
         let who = Bearer::with(server, "system/*.cruds", &json!({"fhirUser": "Practitioner/7"}));
-        for (path, media, body) in [("launch", "application/json", r#"{"client_id": "x"}"#), ("introspect", FORM, "token=x")] {
+        for (path, media, body) in
+            [("launch", "application/json", r#"{"client_id": "x"}"#), ("introspect", FORM, "token=x")]
+        {
             let events = recorded(server, || {
                 let answer = who.send("POST", &format!("{root}/auth/{path}"), &[("content-type", media)], body);
                 assert_eq!(answer.status, 403, "{path}: {answer}");
@@ -235,7 +281,12 @@ on_both! {
             ("consent", FORM, "decision=allow", 403),
         ] {
             let events = recorded(server, || {
-                let answer = Bearer::nobody(server).send("POST", &format!("{root}/auth/{path}"), &[("content-type", media)], body);
+                let answer = Bearer::nobody(server).send(
+                    "POST",
+                    &format!("{root}/auth/{path}"),
+                    &[("content-type", media)],
+                    body,
+                );
                 assert_eq!(answer.status, status, "{path}: {answer}");
             });
             let outcomes: Vec<&Value> = events.iter().map(|event| &event["outcome"]).collect();

@@ -41,17 +41,33 @@ on_both! {
             entry("PUT", "Location/four", location("four", "active", "New")),
             call("GET", "Organization/one"),
         ];
-        let event = one_event(server, || assert_eq!(statuses(&who.post("", &bundle("transaction", &entries))).len(), 5));
+        let event =
+            one_event(server, || assert_eq!(statuses(&who.post("", &bundle("transaction", &entries))).len(), 5));
         let mut found = entities(&event);
         found.sort_unstable();
-        assert_eq!(found, ["Location/four/_history/1", "Organization/one/_history/2", "Organization/three/_history/2", "Organization/two/_history/2"]);
-        assert_eq!((&event["subtype"][0]["code"], &event["outcome"], &event["action"]), (&json!("transaction"), &json!("0"), &json!("E")));
+        assert_eq!(
+            found,
+            [
+                "Location/four/_history/1",
+                "Organization/one/_history/2",
+                "Organization/three/_history/2",
+                "Organization/two/_history/2"
+            ]
+        );
+        assert_eq!(
+            (&event["subtype"][0]["code"], &event["outcome"], &event["action"]),
+            (&json!("transaction"), &json!("0"), &json!("E"))
+        );
         // A condition may select several: that is one event, too.
         let event = one_event(server, || assert_eq!(who.delete("Organization?_id=one,three").status, 204));
         assert_eq!(entities(&event).len(), 2, "{event}");
         // What was there already is not among what was written.
-        let entries = [entry("PUT", "Location/four", location("four", "active", "New")), entry("PUT", "Location/five", location("five", "active", "New"))];
-        let event = one_event(server, || assert_eq!(statuses(&who.post("", &bundle("transaction", &entries))), ["200", "201"]));
+        let entries = [
+            entry("PUT", "Location/four", location("four", "active", "New")),
+            entry("PUT", "Location/five", location("five", "active", "New")),
+        ];
+        let event =
+            one_event(server, || assert_eq!(statuses(&who.post("", &bundle("transaction", &entries))), ["200", "201"]));
         assert_eq!(entities(&event), ["Location/five/_history/1"]);
     }
 
@@ -65,7 +81,9 @@ on_both! {
             entry("PUT", "Organization/two", organization("two", "New")),
             call("GET", "Organization/one"),
         ];
-        let events = recorded(server, || assert_eq!(statuses(&who.post("", &bundle("batch", &entries))), ["200", "422", "201", "200"]));
+        let events = recorded(server, || {
+            assert_eq!(statuses(&who.post("", &bundle("batch", &entries))), ["200", "422", "201", "200"])
+        });
         let mut found: Vec<&str> = events.iter().flat_map(entities).collect();
         found.sort_unstable();
         assert_eq!((events.len(), found), (2, vec!["Organization/one/_history/2", "Organization/two/_history/1"]));
@@ -80,7 +98,11 @@ on_both! {
         found.sort_unstable();
         assert_eq!(found, ["Organization/one/_history/1", "Organization/two/_history/1", "Practitioner/1/_history/1"]);
         assert!(events.iter().all(|event| event["agent"][0]["name"] == "command line"), "{}", json!(events));
-        assert!(recorded(server, || drop(run(server, &["import", "--no-resume", file.to_str().expect("a path")]))).is_empty(), "nothing new is nothing to record");
+        assert!(
+            recorded(server, || drop(run(server, &["import", "--no-resume", file.to_str().expect("a path")])))
+                .is_empty(),
+            "nothing new is nothing to record"
+        );
     }
 
     fn a_token_that_is_given_out_is_recorded_and_one_that_is_refused(server) {
@@ -88,7 +110,9 @@ on_both! {
         assert_eq!((&event["agent"][0]["name"], &event["outcome"]), (&json!("command line"), &json!("0")));
         assert!(event["outcomeDesc"].as_str().is_some_and(|told| told.contains("system/Task.rs")), "{event}");
         let mut secret = String::new();
-        let event = one_event(server, || secret = run(server, &["client", "add", "--id", "warehouse", "--secret", "--scope", "system/*.rs"]));
+        let event = one_event(server, || {
+            secret = run(server, &["client", "add", "--id", "warehouse", "--secret", "--scope", "system/*.rs"])
+        });
         assert!(event.to_string().contains("warehouse") && !event.to_string().contains(&secret), "{event}");
         let ask = |secret: &str, scope: &str| {
             let basic = format!("Basic {}", STANDARD.encode(format!("warehouse:{secret}")));
@@ -99,7 +123,10 @@ on_both! {
         let mut answer = None;
         let event = one_event(server, || answer = Some(ask(&secret, "system/*.rs")));
         let token = answer.expect("an answer").body["access_token"].as_str().expect("a token").to_owned();
-        assert_eq!((&event["agent"][0]["name"], &event["outcome"], &event["agent"][0]["network"]["address"]), (&json!("warehouse"), &json!("0"), &json!("127.0.0.1")));
+        assert_eq!(
+            (&event["agent"][0]["name"], &event["outcome"], &event["agent"][0]["network"]["address"]),
+            (&json!("warehouse"), &json!("0"), &json!("127.0.0.1"))
+        );
         assert_eq!(event["subtype"][0]["code"], "client_credentials");
         assert!(!event.to_string().contains(&token) && !event.to_string().contains(&secret), "{event}");
         let event = one_event(server, || assert_eq!(ask("wrong-secret", "system/*.rs").status, 401));
@@ -120,8 +147,14 @@ on_both! {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let headers = [("content-type", "application/fhir+json"), ("if-none-exist", "name=Lonesome")];
         let new = unnamed(role("", "Practitioner?name=Lonesome", "Organization/1"));
-        let entries = [call("GET", "Practitioner?name=Lonesome"), call("DELETE", "Practitioner?name=Lonesome"), call("GET", "?_type=Practitioner&name=Lonesome"), call("GET", "Practitioner/_history?_since=2020&x=Lonesome"),
-            entry("PUT", "Practitioner?name=Lonesome", practitioner("1", "New")), super::entry_if_none("name=Lonesome", unnamed(practitioner("", "New")))];
+        let entries = [
+            call("GET", "Practitioner?name=Lonesome"),
+            call("DELETE", "Practitioner?name=Lonesome"),
+            call("GET", "?_type=Practitioner&name=Lonesome"),
+            call("GET", "Practitioner/_history?_since=2020&x=Lonesome"),
+            entry("PUT", "Practitioner?name=Lonesome", practitioner("1", "New")),
+            super::entry_if_none("name=Lonesome", unnamed(practitioner("", "New"))),
+        ];
         let events = recorded(server, || {
             for answer in [
                 nobody.get("Practitioner?name=Lonesome"),
@@ -138,7 +171,9 @@ on_both! {
             ] {
                 assert!(matches!(answer.status, 400 | 401), "{answer}");
             }
-            statuses(&nobody.post("", &bundle("batch", &entries))).iter().for_each(|status| assert!(matches!(*status, "400" | "401")));
+            statuses(&nobody.post("", &bundle("batch", &entries)))
+                .iter()
+                .for_each(|status| assert!(matches!(*status, "400" | "401")));
         });
         let of_nobody = anonymous(&events);
         assert!(of_nobody.len() >= 12, "refusals are recorded: {}", json!(of_nobody));
@@ -164,7 +199,11 @@ mod open {
                 nobody.get("Practitioner?name=Lonesome");
                 assert_eq!(nobody.put("Practitioner?name=Lonesome", &practitioner("1", "Other")).status, 200);
                 assert_eq!(nobody.put("Practitioner?name=Other", &practitioner("1", TERM)).status, 200);
-                let entries = [call("GET", "Practitioner?name=Lonesome"), call("DELETE", "Practitioner?name=Lonesome"), call("GET", "AuditEvent?agent-name=Lonesome")];
+                let entries = [
+                    call("GET", "Practitioner?name=Lonesome"),
+                    call("DELETE", "Practitioner?name=Lonesome"),
+                    call("GET", "AuditEvent?agent-name=Lonesome"),
+                ];
                 assert_eq!(statuses(&nobody.post("", &bundle("batch", &entries))), ["200", "204", "401"]);
             });
             assert_eq!(anonymous(&events).len(), 5, "{}", json!(events));

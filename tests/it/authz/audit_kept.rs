@@ -90,15 +90,34 @@ on_both! {
         assert_eq!((found("&action=D"), found("&type=rest")), (1, 4));
         let at = |time: chrono::DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
         assert_eq!(found(&format!("&date=ge{}", at(from))), 6);
-        assert_eq!((found(&format!("&date=lt{}", at(from))), found(&format!("&date=ge{}", at(Utc::now() + TimeDelta::minutes(1))))), (0, 0));
+        assert_eq!(
+            (
+                found(&format!("&date=lt{}", at(from))),
+                found(&format!("&date=ge{}", at(Utc::now() + TimeDelta::minutes(1))))
+            ),
+            (0, 0)
+        );
         assert_eq!(found(&format!("&date=ge{}&outcome=4&agent-name=anonymous", at(from))), 1);
         assert_eq!(found("&address=127.0.0.1"), 5, "all but what the command line did");
     }
 
     fn the_record_is_for_those_whose_scope_names_it(server) {
         let id = first(server);
-        let searches = ["AuditEvent", "AuditEvent?entity=Organization/acme", "AuditEvent?outcome=4", "AuditEvent/_history", "?_type=AuditEvent"];
-        for scope in ["system/*.cruds", "system/*.*", "system/Organization.rs", "user/AuditEvent.rs", "patient/AuditEvent.rs", "system/AuditEvent.cud"] {
+        let searches = [
+            "AuditEvent",
+            "AuditEvent?entity=Organization/acme",
+            "AuditEvent?outcome=4",
+            "AuditEvent/_history",
+            "?_type=AuditEvent",
+        ];
+        for scope in [
+            "system/*.cruds",
+            "system/*.*",
+            "system/Organization.rs",
+            "user/AuditEvent.rs",
+            "patient/AuditEvent.rs",
+            "system/AuditEvent.cud",
+        ] {
             let who = Bearer::with(server, scope, &json!({"fhirUser": "Practitioner/1", "patient": "5"}));
             searches.iter().for_each(|search| assert_forbidden(&who.get(search)));
             assert_forbidden(&who.get(&format!("AuditEvent/{id}")));
@@ -120,8 +139,17 @@ on_both! {
         let id = first(server);
         let path = format!("AuditEvent/{id}");
         let before = events(server, "");
-        for scope in ["system/AuditEvent.cruds system/*.cruds", "system/AuditEvent.* user/*.cruds", "system/AuditEvent.write", "system/AuditEvent.cud?outcome=0"] {
-            let who = Bearer::with(server, scope, &json!({"fhirUser": "Practitioner/1", "organization": "Organization/acme"}));
+        for scope in [
+            "system/AuditEvent.cruds system/*.cruds",
+            "system/AuditEvent.* user/*.cruds",
+            "system/AuditEvent.write",
+            "system/AuditEvent.cud?outcome=0",
+        ] {
+            let who = Bearer::with(
+                server,
+                scope,
+                &json!({"fhirUser": "Practitioner/1", "organization": "Organization/acme"}),
+            );
             for answer in [
                 who.post("AuditEvent", &forged("x")),
                 who.send_json("POST", "AuditEvent", Some(("if-none-exist", "outcome=8")), &forged("x")),
@@ -201,11 +229,23 @@ on_both! {
     fn every_kind_of_event_is_valid(server) {
         let operator = everything(server);
         let before = events(server, "").len();
-        for (n, person) in ["Practitioner/7", "Patient/5", "RelatedPerson/5", "PractitionerRole/5", "https://members.example/Patient/5"].into_iter().enumerate() {
+        for (n, person) in [
+            "Practitioner/7",
+            "Patient/5",
+            "RelatedPerson/5",
+            "PractitionerRole/5",
+            "https://members.example/Patient/5",
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let who = Bearer::with(server, "system/*.cruds", &json!({"fhirUser": person}));
             who.store(&organization("acme", &format!("Acme {n}")));
         }
-        let both = [entry("PUT", "Organization/acme", organization("acme", "New")), entry("PUT", "Organization/bolt", organization("bolt", "New"))];
+        let both = [
+            entry("PUT", "Organization/acme", organization("acme", "New")),
+            entry("PUT", "Organization/bolt", organization("bolt", "New")),
+        ];
         operator.post("", &bundle("transaction", &both));
         operator.patch("Organization/acme", &replace("/name", "Patched"));
         operator.post("Organization", &json!({"resourceType": "Organization", "name": "New"}));
@@ -214,13 +254,25 @@ on_both! {
         assert_unknown(&Bearer::nobody(server).get("Organization/bolt"));
         tokens::printed(server, "system/*.rs api/launch.write");
         let portal = Bearer::new(server, tokens::printed(server, "api/launch.write"));
-        let run = |arguments: &[&str]| assert!(server.command(arguments).output().expect("it runs").status.success(), "{arguments:?}");
+        let run = |arguments: &[&str]| {
+            assert!(server.command(arguments).output().expect("it runs").status.success(), "{arguments:?}")
+        };
         run(&["client", "add", "--id", "app", "--redirect-uri", "https://app.example/", "--scope", "user/*.rs"]);
         let root = server.base.trim_end_matches("/fhir");
-        let launched = portal.send("POST", &format!("{root}/auth/launch"), &[("content-type", "application/json")], r#"{"client_id": "app", "patient": "5"}"#);
+        let launched = portal.send(
+            "POST",
+            &format!("{root}/auth/launch"),
+            &[("content-type", "application/json")],
+            r#"{"client_id": "app", "patient": "5"}"#,
+        );
         assert_eq!(launched.status, 200, "{launched}");
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        let refused = portal.send("POST", &format!("{root}/auth/token"), &form, "grant_type=client_credentials&scope=x&client_id=none&client_secret=y");
+        let refused = portal.send(
+            "POST",
+            &format!("{root}/auth/token"),
+            &form,
+            "grant_type=client_credentials&scope=x&client_id=none&client_secret=y",
+        );
         assert_eq!(refused.status, 401, "{refused}");
         run(&["client", "remove", "app"]);
         let all = events(server, "");

@@ -196,7 +196,9 @@ on_both! {
             assert_eq!(who.get("PractitionerRole/three").status, 404, "{constraint}");
             assert_eq!(who.matches("PractitionerRole"), ["PractitionerRole/one"], "{constraint}");
         }
-        for (constraint, name) in [("_id=one,two", "a list is one or the other"), ("specialty=207Q00000X,208D00000X", "of codes, too")] {
+        for (constraint, name) in
+            [("_id=one,two", "a list is one or the other"), ("specialty=207Q00000X,208D00000X", "of codes, too")]
+        {
             let who = Bearer::of(server, &format!("system/PractitionerRole.rs?{constraint}"));
             assert_eq!(who.matches("PractitionerRole"), ["PractitionerRole/one", "PractitionerRole/two"], "{name}");
             assert_eq!(who.get("PractitionerRole/two").status, 200, "{name}");
@@ -209,7 +211,8 @@ on_both! {
         operator.store(&role("both", "Practitioner/1", "Organization/acme"));
         operator.store(&role("one", "Practitioner/1", "Organization/bolt"));
         operator.store(&role("two", "Practitioner/2", "Organization/acme"));
-        let who = Bearer::of(server, "system/PractitionerRole.rs?practitioner=Practitioner/1&organization=Organization/acme");
+        let who =
+            Bearer::of(server, "system/PractitionerRole.rs?practitioner=Practitioner/1&organization=Organization/acme");
         assert_eq!(who.matches("PractitionerRole"), ["PractitionerRole/both"]);
         assert_eq!(who.get("PractitionerRole/both").status, 200);
         assert_eq!((who.get("PractitionerRole/one").status, who.get("PractitionerRole/two").status), (404, 404));
@@ -235,7 +238,10 @@ on_both! {
         let operator = everything(server);
         operator.store(&organization("acme", "Acme"));
         let who = Bearer::of(server, "system/Location.rs?status=active system/Organization.rs");
-        assert_eq!(who.matches("?_type=Location,Organization"), ["Location/able", "Location/baker", "Organization/acme"]);
+        assert_eq!(
+            who.matches("?_type=Location,Organization"),
+            ["Location/able", "Location/baker", "Organization/acme"]
+        );
         let who = Bearer::of(server, "system/Location.rs?status=active system/Organization.r?name=acme");
         assert_eq!(who.get("Organization/acme").status, 200);
         assert_forbidden(&who.get("Organization"));

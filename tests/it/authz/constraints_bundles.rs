@@ -75,7 +75,11 @@ on_both! {
                 assert_eq!(all(server), before, "{wrong}: {answer}");
             }
         }
-        let right = [entry("PUT", "Location/able", location("able", "active", "Able 2")), entry("POST", "Location", unnamed(location("", "active", "Right"))), call("DELETE", "Location/baker")];
+        let right = [
+            entry("PUT", "Location/able", location("able", "active", "Able 2")),
+            entry("POST", "Location", unnamed(location("", "active", "Right"))),
+            call("DELETE", "Location/baker"),
+        ];
         assert_eq!(statuses(&send(&who, "transaction", &right)), ["200", "201", "204"]);
     }
 
@@ -117,7 +121,13 @@ on_both! {
     fn reads_in_bundles_see_what_reads_see(server) {
         places(server);
         let who = Bearer::of(server, ACTIVE);
-        let reads = [call("GET", "Location/able"), call("GET", "Location/hidden"), call("GET", "Location/hidden/_history/1"), call("GET", "Location?name=secret"), call("GET", "Location/none")];
+        let reads = [
+            call("GET", "Location/able"),
+            call("GET", "Location/hidden"),
+            call("GET", "Location/hidden/_history/1"),
+            call("GET", "Location?name=secret"),
+            call("GET", "Location/none"),
+        ];
         let answer = send(&who, "batch", &reads);
         assert_eq!(statuses(&answer), ["200", "404", "404", "200", "404"], "{answer}");
         assert_silent(&answer, &[SECRET]);
@@ -127,7 +137,10 @@ on_both! {
         assert_silent(&answer, &[SECRET]);
         // What a transaction hides from then on, it shows to nobody who asks in the same breath.
         let all = Bearer::of(server, "system/Location.u system/Location.rs?status=active");
-        let hide = [entry("PUT", "Location/able", location("able", "suspended", "Secret")), call("GET", "Location?name=secret")];
+        let hide = [
+            entry("PUT", "Location/able", location("able", "suspended", "Secret")),
+            call("GET", "Location?name=secret"),
+        ];
         let answer = all.post("", &bundle("transaction", &hide));
         assert_eq!(answer.body["entry"][1]["resource"]["total"], 0, "{answer}");
     }
@@ -136,7 +149,11 @@ on_both! {
         places(server);
         let who = Bearer::of(server, "system/Location.cuds");
         for kind in ["batch", "transaction"] {
-            let answer = send(&who, kind, &[entry_patch("Location/hidden", "status", if kind == "batch" { "active" } else { "inactive" })]);
+            let answer = send(
+                &who,
+                kind,
+                &[entry_patch("Location/hidden", "status", if kind == "batch" { "active" } else { "inactive" })],
+            );
             assert_eq!(statuses(&answer), ["200"], "{answer}");
             assert_silent(&answer, &[SECRET]);
             let answer = send(&who, kind, &[entry_if_none("_id=hidden", unnamed(location("", "active", "New")))]);
@@ -144,7 +161,8 @@ on_both! {
             assert_silent(&answer, &[SECRET]);
         }
         let reader = Bearer::of(server, "system/Location.cruds");
-        let answer = send(&reader, "transaction", &[entry_if_none("_id=hidden", unnamed(location("", "active", "New")))]);
+        let answer =
+            send(&reader, "transaction", &[entry_if_none("_id=hidden", unnamed(location("", "active", "New")))]);
         assert_eq!(answer.body["entry"][0]["resource"]["name"], "Secret 2", "there is something to hide: {answer}");
     }
 }

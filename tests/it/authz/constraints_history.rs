@@ -29,7 +29,11 @@ on_both! {
     fn the_history_of_a_resource_shows_the_versions_that_may_be_seen(server) {
         past(server);
         let who = Bearer::of(server, ACTIVE);
-        for (id, expected) in [("shown", &["Location/shown/2"][..]), ("closed", &["Location/closed/1"]), ("gone", &["Location/gone/2", "Location/gone/1"])] {
+        for (id, expected) in [
+            ("shown", &["Location/shown/2"][..]),
+            ("closed", &["Location/closed/1"]),
+            ("gone", &["Location/gone/2", "Location/gone/1"]),
+        ] {
             let answer = who.get(&format!("Location/{id}/_history"));
             assert_silent(&answer, &[SECRET]);
             assert_eq!(versions(&answer), expected);
@@ -45,7 +49,9 @@ on_both! {
     fn the_histories_of_a_type_and_of_all_show_the_same_versions(server) {
         past(server);
         let who = Bearer::of(server, ACTIVE);
-        for path in ["Location/_history", "_history", "Location/_history?_since=2020-01-01T00:00:00Z", "_history?_count=100"] {
+        for path in
+            ["Location/_history", "_history", "Location/_history?_since=2020-01-01T00:00:00Z", "_history?_count=100"]
+        {
             let answer = who.get(path);
             assert_silent(&answer, &[SECRET, "shadow"]);
             assert_eq!(versions(&answer), SEEN, "{path}");
@@ -53,7 +59,13 @@ on_both! {
                 assert_eq!(total, 4, "{path}");
             }
         }
-        let batch = who.post("", &bundle("batch", &[call("GET", "Location/_history"), call("GET", "_history"), call("GET", "Location/shadow/_history")]));
+        let batch = who.post(
+            "",
+            &bundle(
+                "batch",
+                &[call("GET", "Location/_history"), call("GET", "_history"), call("GET", "Location/shadow/_history")],
+            ),
+        );
         assert_eq!(statuses(&batch), ["200", "200", "404"], "{batch}");
         assert_silent(&batch, &[SECRET]);
     }
@@ -62,7 +74,10 @@ on_both! {
         past(server);
         let hidden = Bearer::of(server, "system/Location.rs?status=suspended");
         let answer = hidden.get("Location/_history");
-        assert_eq!(versions(&answer), ["Location/shadow/3", "Location/closed/2", "Location/shadow/2", "Location/shadow/1", "Location/shown/1"]);
+        assert_eq!(
+            versions(&answer),
+            ["Location/shadow/3", "Location/closed/2", "Location/shadow/2", "Location/shadow/1", "Location/shown/1"]
+        );
         assert_eq!(hidden.get("Location/gone").status, 404);
         assert_eq!(hidden.get("Location/shadow").status, 410);
         assert_eq!(Bearer::of(server, ACTIVE).get("Location/gone").status, 410);
@@ -93,7 +108,11 @@ on_both! {
         operator.store(&location("fresh", "active", "Fresh"));
         let who = Bearer::of(server, ACTIVE);
         let links = |id: &str| who.get(&format!("Location/{id}/_history?_count=1")).link("next").is_some();
-        assert_eq!((links("shown"), links("fresh")), (false, false), "a next page is announced only where there is one");
+        assert_eq!(
+            (links("shown"), links("fresh")),
+            (false, false),
+            "a next page is announced only where there is one"
+        );
         assert_eq!(who.pages("Location/_history?_count=5").len(), 1, "all that may be seen is on the first page");
     }
 }

@@ -35,7 +35,9 @@ on_both! {
         ] {
             assert_eq!(who.matches(search), BOTH, "{search}");
         }
-        for search in ["Location?name=secret", "Location?status=suspended", "Location?status:not=active", "Location?_id=hidden"] {
+        for search in
+            ["Location?name=secret", "Location?status=suspended", "Location?status:not=active", "Location?_id=hidden"]
+        {
             let answer = who.get(search);
             assert_eq!((answer.status, &answer.body["total"]), (200, &json!(0)), "{search}: {answer}");
         }
@@ -47,7 +49,14 @@ on_both! {
     fn a_count_counts_what_may_be_seen(server) {
         places(server);
         let who = Bearer::of(server, ACTIVE);
-        for search in ["Location?_summary=count", "Location?_count=0", "?_summary=count", "?_type=Location&_summary=count", "Location?_total=accurate&_count=1", "Location?_total=estimate&_count=1"] {
+        for search in [
+            "Location?_summary=count",
+            "Location?_count=0",
+            "?_summary=count",
+            "?_type=Location&_summary=count",
+            "Location?_total=accurate&_count=1",
+            "Location?_total=estimate&_count=1",
+        ] {
             let answer = who.get(search);
             assert_eq!((answer.status, &answer.body["total"]), (200, &json!(2)), "{search}: {answer}");
         }
@@ -60,13 +69,20 @@ on_both! {
     fn pages_are_full_and_end_where_what_may_be_seen_ends(server) {
         let operator = everything(server);
         for n in 0..9 {
-            operator.store(&location(&format!("l{n}"), if n % 3 == 0 { "active" } else { "suspended" }, &format!("Here {n}")));
+            operator.store(&location(
+                &format!("l{n}"),
+                if n % 3 == 0 { "active" } else { "suspended" },
+                &format!("Here {n}"),
+            ));
         }
         let who = Bearer::of(server, ACTIVE);
-        for (sort, expected) in [("", ["l0", "l3", "l6"]), ("&_sort=name", ["l0", "l3", "l6"]), ("&_sort=-name", ["l6", "l3", "l0"])] {
+        for (sort, expected) in
+            [("", ["l0", "l3", "l6"]), ("&_sort=name", ["l0", "l3", "l6"]), ("&_sort=-name", ["l6", "l3", "l0"])]
+        {
             let pages = who.pages(&format!("Location?_count=1{sort}"));
             assert_eq!(pages.len(), 3, "{sort}");
-            let ids: Vec<_> = pages.iter().map(|page| page.body["entry"][0]["resource"]["id"].as_str().expect("an id")).collect();
+            let ids: Vec<_> =
+                pages.iter().map(|page| page.body["entry"][0]["resource"]["id"].as_str().expect("an id")).collect();
             assert_eq!(ids, expected, "{sort}");
         }
         // The cursor of somebody who sees more leads to no more.
@@ -83,7 +99,10 @@ on_both! {
         let operator = everything(server);
         let at = |reference: &str| json!({"managingOrganization": {"reference": reference}});
         operator.store(&organization("acme", "Acme"));
-        operator.store(&with(organization("shadow", "Secret"), &json!({"active": false, "partOf": {"reference": "Organization/acme"}})));
+        operator.store(&with(
+            organization("shadow", "Secret"),
+            &json!({"active": false, "partOf": {"reference": "Organization/acme"}}),
+        ));
         operator.store(&with(organization("deep", "Deep"), &json!({"partOf": {"reference": "Organization/shadow"}})));
         operator.store(&with(location("one", "active", "One"), &at("Organization/acme")));
         operator.store(&with(location("two", "active", "Two"), &at("Organization/shadow")));
@@ -102,11 +121,15 @@ on_both! {
         // Deep is part of what may not be seen, which is part of Acme.
         assert_eq!(included("Organization?_id=deep&_include:iterate=Organization:partof"), [""; 0]);
         assert_eq!(included("Organization?_id=acme&_revinclude:iterate=Organization:partof"), [""; 0]);
-        let two = Bearer::of(server, "system/Location.rs system/Organization.rs?active=true system/Organization.rs?_id=shadow");
+        let two = Bearer::of(
+            server,
+            "system/Location.rs system/Organization.rs?active=true system/Organization.rs?_id=shadow",
+        );
         assert_eq!(two.get("Location?_include=*").names("include"), ["Organization/acme", "Organization/shadow"]);
         let batch = who.post("", &bundle("batch", &[call("GET", "Location?_include=Location:organization")]));
         assert_silent(&batch, &[SECRET]);
-        let transaction = who.post("", &bundle("transaction", &[call("GET", "Location?_include=Location:organization")]));
+        let transaction =
+            who.post("", &bundle("transaction", &[call("GET", "Location?_include=Location:organization")]));
         assert_silent(&transaction, &[SECRET]);
     }
 
@@ -117,7 +140,8 @@ on_both! {
         operator.store(&role("one", "Practitioner/open", "Organization/acme"));
         operator.store(&role("two", "Practitioner/shadow", "Organization/acme"));
         operator.store(&organization("acme", "Acme"));
-        let who = Bearer::of(server, "system/PractitionerRole.rs system/Practitioner.rs?active=true system/Organization.rs");
+        let who =
+            Bearer::of(server, "system/PractitionerRole.rs system/Practitioner.rs?active=true system/Organization.rs");
         assert_eq!(who.matches("PractitionerRole?practitioner.name=Meier"), ["PractitionerRole/one"]);
         assert_eq!(who.matches("PractitionerRole?practitioner:Practitioner.name=Meier"), ["PractitionerRole/one"]);
         for search in [
@@ -130,12 +154,23 @@ on_both! {
             let answer = who.get(search);
             assert!(answer.names("match").is_empty(), "{search}: {answer}");
             let counted = who.get(&format!("{search}&_summary=count"));
-            assert_eq!(counted.body["total"], if answer.status == 200 { json!(0) } else { json!(null) }, "{search}: {counted}");
+            assert_eq!(
+                counted.body["total"],
+                if answer.status == 200 { json!(0) } else { json!(null) },
+                "{search}: {counted}"
+            );
         }
-        assert_eq!(who.matches("Organization?_has:PractitionerRole:organization:practitioner.name=Meier"), ["Organization/acme"]);
+        assert_eq!(
+            who.matches("Organization?_has:PractitionerRole:organization:practitioner.name=Meier"),
+            ["Organization/acme"]
+        );
         // Roles are seen in part: what has such a role, and what does not.
-        let who = Bearer::of(server, "system/PractitionerRole.rs?practitioner=Practitioner/open system/Practitioner.rs");
-        assert_eq!(who.matches("Practitioner?_has:PractitionerRole:practitioner:organization=Organization/acme"), ["Practitioner/open"]);
+        let who =
+            Bearer::of(server, "system/PractitionerRole.rs?practitioner=Practitioner/open system/Practitioner.rs");
+        assert_eq!(
+            who.matches("Practitioner?_has:PractitionerRole:practitioner:organization=Organization/acme"),
+            ["Practitioner/open"]
+        );
         assert_eq!(who.get("Practitioner?_has:PractitionerRole:practitioner:_id=two&_summary=count").body["total"], 0);
     }
 
@@ -143,7 +178,12 @@ on_both! {
         directory(server);
         let who = Bearer::of(server, "system/PractitionerRole.rs system/Organization.rs?name=acme");
         // Holding may not be seen: who belongs to it is not told.
-        for search in ["PractitionerRole?organization.partof:below=Organization/holding", "Organization?partof:below=Organization/holding", "Organization?partof:above=Organization/acme", "Organization?partof:below=Organization/none"] {
+        for search in [
+            "PractitionerRole?organization.partof:below=Organization/holding",
+            "Organization?partof:below=Organization/holding",
+            "Organization?partof:above=Organization/acme",
+            "Organization?partof:below=Organization/none",
+        ] {
             let answer = who.get(search);
             assert_forbidden(&answer);
         }

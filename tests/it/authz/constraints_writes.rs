@@ -61,7 +61,12 @@ on_both! {
         assert_eq!((at(server, "able").1, at(server, "hidden").1), ("2".to_owned(), "2".to_owned()));
         // The version that the client names makes no difference: it tells nothing.
         for tag in ["W/\"1\"", "W/\"2\""] {
-            assert_forbidden(&who.send_json("PUT", "Location/hidden", Some(("if-match", tag)), &location("hidden", "active", "Taken")));
+            assert_forbidden(&who.send_json(
+                "PUT",
+                "Location/hidden",
+                Some(("if-match", tag)),
+                &location("hidden", "active", "Taken"),
+            ));
             let headers = [("content-type", "application/json-patch+json"), ("if-match", tag)];
             assert_forbidden(&who.send("PATCH", "Location/hidden", &headers, &replace("/name", "Taken").to_string()));
             assert_forbidden(&who.send("DELETE", "Location/hidden", &[("if-match", tag)], ""));
@@ -78,7 +83,8 @@ on_both! {
         assert_forbidden(&who.patch("Location/hidden", &status_patch("active")));
         // What fits and what does not is told to nobody who may not see it.
         let test = |name: &str| json!([{"op": "test", "path": "/name", "value": name}, {"op": "replace", "path": "/status", "value": "active"}]);
-        let (right, wrong) = (who.patch("Location/hidden", &test("Secret 2")), who.patch("Location/hidden", &test("Other")));
+        let (right, wrong) =
+            (who.patch("Location/hidden", &test("Secret 2")), who.patch("Location/hidden", &test("Other")));
         assert_forbidden(&right);
         assert_eq!(right.text, wrong.text);
         assert_eq!(who.patch("Location/hidden", &json!([{"op": "remove", "path": "/none"}])).text, right.text);
@@ -147,6 +153,30 @@ on_both! {
         assert_eq!(told("hidden"), told("nobody"));
     }
 
+    fn a_refused_patch_does_not_quote_what_is_there(server) {
+        places(server);
+        let who = Bearer::of(server, "system/Location.u");
+        let copy = |from: &str, path: &str| json!([{"op": "copy", "from": from, "path": path}]);
+        let mut answers: Vec<Answer> = [
+            copy("/name", "/status"),
+            copy("/name", "/mode"),
+            copy("/name", "/language"),
+            copy("/name", "/telecom"),
+            copy("/name", "/physicalType"),
+            copy("/name", "/colour"),
+            json!([{"op": "move", "from": "/name", "path": "/status"}]),
+            json!([{"op": "test", "path": "/name", "value": "Other"}]),
+            json!([{"op": "remove", "path": "/name/0"}]),
+            json!([{"op": "add", "path": "/name/first", "value": "x"}]),
+        ]
+        .iter()
+        .map(|operations| who.patch("Location/hidden", operations))
+        .collect();
+        answers.retain(|answer| answer.status >= 400);
+        assert!(answers.len() >= 8, "most of these fit nothing");
+        answers.iter().for_each(|answer| assert_silent(answer, &[SECRET]));
+    }
+
     fn two_constrained_scopes_are_a_union_for_writes_too(server) {
         places(server);
         let who = Bearer::of(server, "system/Location.u?status=active system/Location.u?status=suspended");
@@ -166,11 +196,22 @@ on_both! {
         let new = |organization: &str| unnamed(role("", "Practitioner/1", organization));
         assert_eq!(who.post("PractitionerRole", &new("Organization/acme")).status, 201);
         assert_eq!(who.post("PractitionerRole", &new(&format!("{}/Organization/acme", server.base))).status, 201);
-        for wrong in ["Organization/bolt", "Organization/acme2", "https://elsewhere.example/fhir/Organization/acme", "urn:uuid:7f3c6e0a-2f3b-4f3e-9b1a-0d3f5b1c2a4d"] {
+        for wrong in [
+            "Organization/bolt",
+            "Organization/acme2",
+            "https://elsewhere.example/fhir/Organization/acme",
+            "urn:uuid:7f3c6e0a-2f3b-4f3e-9b1a-0d3f5b1c2a4d",
+        ] {
             assert_forbidden(&who.post("PractitionerRole", &new(wrong)));
         }
-        assert_forbidden(&who.post("PractitionerRole", &json!({"resourceType": "PractitionerRole", "practitioner": {"reference": "Practitioner/acme"}})));
-        assert_forbidden(&who.post("PractitionerRole", &json!({"resourceType": "PractitionerRole", "organization": {"display": "Organization/acme"}})));
+        assert_forbidden(&who.post(
+            "PractitionerRole",
+            &json!({"resourceType": "PractitionerRole", "practitioner": {"reference": "Practitioner/acme"}}),
+        ));
+        assert_forbidden(&who.post(
+            "PractitionerRole",
+            &json!({"resourceType": "PractitionerRole", "organization": {"display": "Organization/acme"}}),
+        ));
         assert_eq!(who.matches("PractitionerRole").len(), 2);
         assert_eq!(everything(server).matches("PractitionerRole").len(), 2);
     }
@@ -196,7 +237,10 @@ on_both! {
         assert_eq!(create(&reader, "_id=hidden", &unnamed(location("", "active", "New"))).body["name"], "Secret 2");
         // Who reads some is shown those.
         let some = Bearer::of(server, "system/Location.cuds system/Location.r?status=active");
-        assert_silent(&some.send("PATCH", "Location/hidden", &headers, &status_patch("inactive").to_string()), &[SECRET]);
+        assert_silent(
+            &some.send("PATCH", "Location/hidden", &headers, &status_patch("inactive").to_string()),
+            &[SECRET],
+        );
         let answer = some.send("PATCH", "Location/hidden", &headers, &status_patch("active").to_string());
         assert_eq!(answer.body["name"], "Secret 2");
     }

@@ -74,12 +74,17 @@ on_both! {
             let new = unnamed(role("new", reference, "Organization/acme"));
             who.post("", &bundle("transaction", &[entry("POST", "PractitionerRole", new)]))
         };
-        let (hit, miss, many) = (send("Practitioner?name=Meier"), send("Practitioner?name=Nobody"), send("Practitioner?active=true"));
+        let (hit, miss, many) =
+            (send("Practitioner?name=Meier"), send("Practitioner?name=Nobody"), send("Practitioner?active=true"));
         for answer in [&hit, &miss, &many] {
             assert_forbidden(answer);
             assert_eq!(answer.text, hit.text);
         }
-        for query in ["Organization?endpoint.name=x", "Organization?_has:Location:organization:name=Floor", "Organization?_has:Location:organization:name=Nobody"] {
+        for query in [
+            "Organization?endpoint.name=x",
+            "Organization?_has:Location:organization:name=Floor",
+            "Organization?_has:Location:organization:name=Nobody",
+        ] {
             let new = unnamed(role("new", "Practitioner/ann", query));
             assert_forbidden(&who.post("", &bundle("transaction", &[entry("POST", "PractitionerRole", new)])));
         }
@@ -103,10 +108,15 @@ on_both! {
         // Nobody is called Nobody: what is hidden is answered the same.
         let told = |condition: &str| {
             let url = format!("PractitionerRole?{condition}");
-            let (own, new) = (role("work", "Practitioner/seen", "Organization/acme"), unnamed(role("x", "Practitioner/seen", "Organization/acme")));
+            let (own, new) = (
+                role("work", "Practitioner/seen", "Organization/acme"),
+                unnamed(role("x", "Practitioner/seen", "Organization/acme")),
+            );
             let in_one = |kind: &str, entry: Value| {
                 let answer = who.post("", &bundle(kind, &[entry]));
-                answer.body["entry"][0]["response"]["status"].as_str().map_or(answer.status, |status| status[..3].parse().expect("a status"))
+                answer.body["entry"][0]["response"]["status"]
+                    .as_str()
+                    .map_or(answer.status, |status| status[..3].parse().expect("a status"))
             };
             let interactions: [&dyn Fn() -> u16; 9] = [
                 &|| who.patch(&url, &replace("/active", "x")).status,
@@ -122,13 +132,23 @@ on_both! {
             let one = |interact: &&dyn Fn() -> u16| {
                 operator.store(&role("work", "Practitioner/hidden", "Organization/acme"));
                 let status = interact();
-                (status, operator.get("PractitionerRole/work").status, operator.get("PractitionerRole/work").body["practitioner"]["reference"] == "Practitioner/hidden")
+                (
+                    status,
+                    operator.get("PractitionerRole/work").status,
+                    operator.get("PractitionerRole/work").body["practitioner"]["reference"] == "Practitioner/hidden",
+                )
             };
             interactions.iter().map(one).collect::<Vec<_>>()
         };
         let (miss, hit) = (told("practitioner.name=Nobody"), told("practitioner.name=Secret"));
-        assert!(miss.iter().all(|(_, status, is_same)| *status == 200 && *is_same), "nothing was done to what did not match: {miss:?}");
-        assert_eq!(hit, miss, "patch, update, delete; update, delete, delete and create in Bundles; create: status, and what is left");
+        assert!(
+            miss.iter().all(|(_, status, is_same)| *status == 200 && *is_same),
+            "nothing was done to what did not match: {miss:?}"
+        );
+        assert_eq!(
+            hit, miss,
+            "patch, update, delete; update, delete, delete and create in Bundles; create: status, and what is left"
+        );
     }
 
     fn a_reference_by_a_query_does_not_find_what_may_not_be_seen(server) {
@@ -172,7 +192,10 @@ mod enforced {
             operator.store(&organization("known", "Secret"));
             let nobody = Bearer::nobody(server);
             let told = |id: &str| {
-                let place = with(location("x", "active", "Here"), &json!({"managingOrganization": {"reference": format!("Organization/{id}")}}));
+                let place = with(
+                    location("x", "active", "Here"),
+                    &json!({"managingOrganization": {"reference": format!("Organization/{id}")}}),
+                );
                 let answer = nobody.post("Location/$validate", &place);
                 assert_eq!(answer.status, 200, "{answer}");
                 answer.text.replace(id, "ID")
@@ -193,15 +216,27 @@ mod enforced {
                 assert_eq!(answer.status, 200, "{answer}");
                 answer.text.replace(id, "ID")
             };
-            assert_eq!(told("plain"), told("wired"), "whoever may not read an Organization is told whether it is a network");
+            assert_eq!(
+                told("plain"),
+                told("wired"),
+                "whoever may not read an Organization is told whether it is a network"
+            );
         }
 
         fn a_refused_delete_does_not_name_what_is_out_of_scope(server) {
             directory(server);
             let who = Bearer::of(server, "system/Practitioner.cruds");
             let entries = [call("DELETE", "Practitioner/ann")];
-            for answer in [who.delete("Practitioner/ann"), who.delete("Practitioner?name=Meier"), who.post("", &bundle("transaction", &entries)), who.post("Practitioner/ann/$validate?mode=delete", &Value::Null)] {
-                super::super::assert_silent(&answer, &["PractitionerRole", "work", "Provenance", "AuditEvent"]);
+            for answer in [
+                who.delete("Practitioner/ann"),
+                who.delete("Practitioner?name=Meier"),
+                who.post("", &bundle("transaction", &entries)),
+                who.post("Practitioner/ann/$validate?mode=delete", &Value::Null),
+            ] {
+                super::super::assert_silent(
+                    &answer,
+                    &["PractitionerRole", "work", "Provenance", "AuditEvent"],
+                );
             }
             assert_eq!(everything(server).get("Practitioner/ann").status, 200);
         }

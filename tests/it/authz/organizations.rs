@@ -119,9 +119,16 @@ on_both! {
             assert_eq!(who.patch(&path, &language).status, 200, "{path}");
             assert_eq!(who.put(&path, &under(&id, &resource)).status, 200, "{path}");
             assert_eq!(who.delete(&path).status, 204, "{path}");
-            assert_eq!(who.delete(&format!("{kind}?_id={}", made.body["id"].as_str().expect("an id"))).status, 204, "{path}");
+            assert_eq!(
+                who.delete(&format!("{kind}?_id={}", made.body["id"].as_str().expect("an id"))).status,
+                204,
+                "{path}"
+            );
         }
-        let own = [entry("POST", "Location", belongings(OWN)[2].0.clone()), entry("PUT", OWN, organization("acme", "Acme 2"))];
+        let own = [
+            entry("POST", "Location", belongings(OWN)[2].0.clone()),
+            entry("PUT", OWN, organization("acme", "Acme 2")),
+        ];
         assert_eq!(statuses(&who.post("", &bundle("transaction", &own))), ["201", "200"]);
     }
 
@@ -136,7 +143,11 @@ on_both! {
         }
         let who = administrator(server, "user/*.cruds");
         let before = state(server);
-        let theirs = belongings(OTHER).into_iter().map(|(resource, _)| resource).enumerate().map(|(n, it)| (format!("their{n}"), it));
+        let theirs = belongings(OTHER)
+            .into_iter()
+            .map(|(resource, _)| resource)
+            .enumerate()
+            .map(|(n, it)| (format!("their{n}"), it));
         let others = related().into_iter().enumerate().map(|(n, it)| (format!("related{n}"), it));
         for (id, resource) in theirs.chain(others) {
             let kind = kind(&resource);
@@ -153,7 +164,8 @@ on_both! {
                 assert_eq!(answer.status, 403, "{path}: {answer}");
                 assert_forbidden(&answer);
             }
-            let batch = [entry("PUT", &path, with(under(&id, &resource), &json!({"language": "en"}))), call("DELETE", &path)];
+            let batch =
+                [entry("PUT", &path, with(under(&id, &resource), &json!({"language": "en"}))), call("DELETE", &path)];
             assert_eq!(statuses(&who.post("", &bundle("batch", &batch))), ["403", "403"], "{path}");
         }
         assert_eq!(state(server), before);
@@ -178,7 +190,10 @@ on_both! {
                 who.put(&format!("{kind}/{own_id}"), &under(&own_id, &theirs)),
                 who.patch(&format!("{kind}/{own_id}"), &replace(place, OTHER)),
                 who.put(&format!("{kind}?_id={own_id}"), &under(&own_id, &theirs)),
-                who.post("", &bundle("transaction", &[entry("PUT", &format!("{kind}/{own_id}"), under(&own_id, &theirs))])),
+                who.post(
+                    "",
+                    &bundle("transaction", &[entry("PUT", &format!("{kind}/{own_id}"), under(&own_id, &theirs))]),
+                ),
             ] {
                 assert_eq!(answer.status, 403, "{kind}: {answer}");
                 assert_forbidden(&answer);
@@ -209,7 +224,12 @@ on_both! {
     fn a_list_of_organizations_is_no_organization(server) {
         three(server);
         let location = belongings(OWN)[2].0.clone();
-        for claim in ["Organization/third,acme", "Organization/third,Organization/acme", "Organization/third|acme", "Organization/third&_id=acme"] {
+        for claim in [
+            "Organization/third,acme",
+            "Organization/third,Organization/acme",
+            "Organization/third|acme",
+            "Organization/third&_id=acme",
+        ] {
             let who = Bearer::with(server, "user/*.cruds", &json!({"fhirUser": "Person/1", "organization": claim}));
             let answers = [who.post("Location", &location), who.put(OWN, &organization("acme", "Taken"))];
             assert_eq!(answers.map(|answer| answer.status), [403, 403], "{claim}");
@@ -236,12 +256,18 @@ on_both! {
         assert_forbidden(&active.post("Location", &location));
         assert_eq!(active.post("Location", &with(location, &json!({"status": "active"}))).status, 201);
         // A claim that names another server's organization, or none.
-        for claim in ["https://elsewhere.example/fhir/Organization/acme", "acme", "Organization", "admin", "organization/acme"] {
+        for claim in
+            ["https://elsewhere.example/fhir/Organization/acme", "acme", "Organization", "admin", "organization/acme"]
+        {
             let who = Bearer::with(server, "user/*.cruds", &json!({"fhirUser": "Person/1", "organization": claim}));
             assert_forbidden(&who.put(OWN, &organization("acme", "Taken")));
             assert_forbidden(&who.put(OTHER, &organization("bolt", "Taken")));
         }
-        let own = Bearer::with(server, "user/*.cruds", &json!({"fhirUser": "Person/1", "organization": format!("{}/{OWN}", server.base)}));
+        let own = Bearer::with(
+            server,
+            "user/*.cruds",
+            &json!({"fhirUser": "Person/1", "organization": format!("{}/{OWN}", server.base)}),
+        );
         assert_eq!(own.put(OWN, &organization("acme", "Own")).status, 200);
     }
 }

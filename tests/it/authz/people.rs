@@ -98,7 +98,10 @@ on_both! {
         practice(server);
         let who = Bearer::user(server, "user/*.cruds", "Practitioner/1");
         assert_eq!(who.put("Practitioner/1", &practitioner("1", "Meier-Huber")).status, 200);
-        assert_eq!(who.patch("Practitioner/1", &json!([{"op": "replace", "path": "/active", "value": false}])).status, 200);
+        assert_eq!(
+            who.patch("Practitioner/1", &json!([{"op": "replace", "path": "/active", "value": false}])).status,
+            200
+        );
         assert_eq!(who.put("Practitioner?name=Meier-Huber", &practitioner("1", "Meier")).status, 200);
         let before = state(server);
         assert_forbidden(&who.put("Practitioner/2", &practitioner("2", "Taken")));
@@ -139,11 +142,19 @@ on_both! {
         assert_eq!(who.post("PractitionerRole", &at_acme(&format!("{}/Practitioner/1", server.base))).status, 201);
         assert_eq!(who.put("PractitionerRole/new", &role("new", "Practitioner/1", "Organization/acme")).status, 201);
         assert_eq!(who.put("PractitionerRole/mine", &role("mine", "Practitioner/1", "Organization/bolt")).status, 200);
-        assert_eq!(who.patch("PractitionerRole/mine", &replace("/organization/reference", "Organization/acme")).status, 200);
+        assert_eq!(
+            who.patch("PractitionerRole/mine", &replace("/organization/reference", "Organization/acme")).status,
+            200
+        );
         assert_eq!(who.delete("PractitionerRole/new").status, 204);
         assert_eq!(operator.matches("PractitionerRole?practitioner=Practitioner/1").len(), 3);
         let before = state(server);
-        for other in ["Practitioner/2", "Practitioner/11", "https://elsewhere.example/fhir/Practitioner/1", "urn:uuid:7f3c6e0a-2f3b-4f3e-9b1a-0d3f5b1c2a4d"] {
+        for other in [
+            "Practitioner/2",
+            "Practitioner/11",
+            "https://elsewhere.example/fhir/Practitioner/1",
+            "urn:uuid:7f3c6e0a-2f3b-4f3e-9b1a-0d3f5b1c2a4d",
+        ] {
             assert_forbidden(&who.post("PractitionerRole", &at_acme(other)));
         }
         assert_forbidden(&who.post("PractitionerRole", &json!({"resourceType": "PractitionerRole"})));
@@ -193,7 +204,11 @@ on_both! {
         other["fullUrl"] = json!(urn);
         let own = entry("POST", "PractitionerRole", at_acme(urn));
         assert_eq!(state(server), before);
-        assert_eq!(statuses(&who.post("", &bundle("transaction", &[own, other]))), ["201", "200"], "this is they themselves");
+        assert_eq!(
+            statuses(&who.post("", &bundle("transaction", &[own, other]))),
+            ["201", "200"],
+            "this is they themselves"
+        );
     }
 
     fn a_practitioner_reads_the_directory_and_nothing_else(server) {
@@ -211,9 +226,16 @@ on_both! {
         assert_forbidden(&who("user/Practitioner.u").get("Practitioner/1"));
         assert_eq!(who("user/Practitioner.u").put("Practitioner/1", &practitioner("1", "New")).status, 200);
         let active = who("user/PractitionerRole.u?active=true");
-        assert_eq!(active.put("PractitionerRole/mine", &role("mine", "Practitioner/1", "Organization/bolt")).status, 200);
-        assert_forbidden(&active.patch("PractitionerRole/mine", &json!([{"op": "replace", "path": "/active", "value": false}])));
-        assert_forbidden(&active.put("PractitionerRole/theirs", &role("theirs", "Practitioner/1", "Organization/bolt")));
+        assert_eq!(
+            active.put("PractitionerRole/mine", &role("mine", "Practitioner/1", "Organization/bolt")).status,
+            200
+        );
+        assert_forbidden(
+            &active.patch("PractitionerRole/mine", &json!([{"op": "replace", "path": "/active", "value": false}])),
+        );
+        assert_forbidden(
+            &active.put("PractitionerRole/theirs", &role("theirs", "Practitioner/1", "Organization/bolt")),
+        );
         let some = who("user/Practitioner.rs?name=Huber");
         assert_eq!(some.matches("Practitioner"), ["Practitioner/2"]);
         assert_eq!(some.get("Practitioner/1").status, 404, "a constraint hides them from themselves");
@@ -223,9 +245,23 @@ on_both! {
         practice(server);
         let own = Bearer::user(server, "user/*.cruds", &format!("{}/Practitioner/1", server.base));
         assert_eq!(own.put("Practitioner/1", &practitioner("1", "New")).status, 200);
-        for other in ["https://elsewhere.example/fhir/Practitioner/1", "PractitionerRole/mine", "admin", "Practitioner", "practitioner/1", "Practitioner/1/", "Practitioner/1 ", "", "1"] {
+        for other in [
+            "https://elsewhere.example/fhir/Practitioner/1",
+            "PractitionerRole/mine",
+            "admin",
+            "Practitioner",
+            "practitioner/1",
+            "Practitioner/1/",
+            "Practitioner/1 ",
+            "",
+            "1",
+        ] {
             let who = Bearer::user(server, "user/*.cruds", other);
-            for (path, resource) in [("Practitioner/1", practitioner("1", "Taken")), ("Practitioner/2", practitioner("2", "Taken")), ("PractitionerRole/mine", role("mine", "Practitioner/1", "Organization/bolt"))] {
+            for (path, resource) in [
+                ("Practitioner/1", practitioner("1", "Taken")),
+                ("Practitioner/2", practitioner("2", "Taken")),
+                ("PractitionerRole/mine", role("mine", "Practitioner/1", "Organization/bolt")),
+            ] {
                 let answer = who.put(path, &resource);
                 assert_eq!(answer.status, 403, "'{other}' {path}: {answer}");
             }
@@ -234,9 +270,18 @@ on_both! {
 
     fn a_list_of_people_is_nobody(server) {
         practice(server);
-        for list in ["Practitioner/1,2", "Practitioner/2,1", "Practitioner/2,Practitioner/1", "Practitioner/2|1", "Practitioner/2&_id=1"] {
+        for list in [
+            "Practitioner/1,2",
+            "Practitioner/2,1",
+            "Practitioner/2,Practitioner/1",
+            "Practitioner/2|1",
+            "Practitioner/2&_id=1",
+        ] {
             let who = Bearer::user(server, "user/*.cruds", list);
-            let answers = [who.put("Practitioner/1", &practitioner("1", "Taken")), who.put("PractitionerRole/mine", &role("mine", "Practitioner/1", "Organization/bolt"))];
+            let answers = [
+                who.put("Practitioner/1", &practitioner("1", "Taken")),
+                who.put("PractitionerRole/mine", &role("mine", "Practitioner/1", "Organization/bolt")),
+            ];
             assert_eq!(answers.map(|answer| answer.status), [403, 403], "{list}");
         }
     }
@@ -275,6 +320,8 @@ on_both! {
     fn a_token_of_a_person_ends_with_its_time(server) {
         practice(server);
         let past = json!({"fhirUser": "Practitioner/1", "exp": tokens::now_s() - 3600});
-        super::assert_invalid(&Bearer::with(server, "user/*.cruds", &past).put("Practitioner/1", &practitioner("1", "New")));
+        super::assert_invalid(
+            &Bearer::with(server, "user/*.cruds", &past).put("Practitioner/1", &practitioner("1", "New")),
+        );
     }
 }

@@ -379,7 +379,8 @@ on_both! {
         assert_eq!(super::statuses(&answer), ["401", "401", "401", "401", "401", "200"], "{answer}");
         let token = tokens::signed(&tokens::header(), &tokens::claims(server, "system/Organization.r"));
         let bearer = format!("Bearer {token}");
-        let answer = world.ask("POST", "/fhir", &[("authorization", &bearer), ("content-type", JSON)], &batch.to_string());
+        let answer =
+            world.ask("POST", "/fhir", &[("authorization", &bearer), ("content-type", JSON)], &batch.to_string());
         assert_eq!(super::statuses(&answer), ["200", "403", "403", "403", "403", "200"], "{answer}");
     }
 }

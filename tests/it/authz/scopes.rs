@@ -124,7 +124,9 @@ on_both! {
 
     fn what_a_letter_allows_the_others_together_do_not(server) {
         let operator = everything(server);
-        for (scope, letters) in [("ruds", "ruds"), ("cuds", "cuds"), ("crds", "crds"), ("crus", "crus"), ("crud", "crud")] {
+        for (scope, letters) in
+            [("ruds", "ruds"), ("cuds", "cuds"), ("crds", "crds"), ("crus", "crus"), ("crud", "crud")]
+        {
             check(&operator, &format!("system/Organization.{scope}"), letters);
         }
     }
@@ -143,8 +145,7 @@ on_both! {
         for letters in ["c", "r", "u", "d", "s", "cruds"] {
             let who = Bearer::of(server, &format!("system/Organization.{letters}"));
             let ids: Vec<String> = entries("").iter().map(|_| fresh(&operator)).collect();
-            let asked: Vec<(char, Value)> =
-                ids.iter().enumerate().map(|(n, id)| entries(id).swap_remove(n)).collect();
+            let asked: Vec<(char, Value)> = ids.iter().enumerate().map(|(n, id)| entries(id).swap_remove(n)).collect();
             let calls: Vec<Value> = asked.iter().map(|(_, call)| call.clone()).collect();
             let answer = who.post("", &bundle("batch", &calls));
             for ((status, (letter, call)), id) in statuses(&answer).iter().zip(&asked).zip(&ids) {
@@ -200,8 +201,25 @@ on_both! {
 
     fn a_scope_of_one_type_is_about_no_other(server) {
         let who = Bearer::of(server, "system/Practitioner.cruds");
-        let types = ["PractitionerRole", "Organization", "Location", "HealthcareService", "OrganizationAffiliation", "Endpoint", "InsurancePlan",
-            "Subscription", "Basic", "Task", "Provenance", "VerificationResult", "DocumentReference", "Binary", "Consent", "Communication", "AuditEvent"];
+        let types = [
+            "PractitionerRole",
+            "Organization",
+            "Location",
+            "HealthcareService",
+            "OrganizationAffiliation",
+            "Endpoint",
+            "InsurancePlan",
+            "Subscription",
+            "Basic",
+            "Task",
+            "Provenance",
+            "VerificationResult",
+            "DocumentReference",
+            "Binary",
+            "Consent",
+            "Communication",
+            "AuditEvent",
+        ];
         for name in types {
             assert_forbidden(&who.get(name));
             assert_forbidden(&who.get(&format!("{name}/1")));

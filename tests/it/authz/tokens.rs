@@ -64,7 +64,9 @@ on_both! {
         let at = signature.len() / 2;
         let other = if &signature[at..=at] == "A" { "B" } else { "A" };
         let changed = format!("{message}.{}{other}{}", &signature[..at], &signature[at + 1..]);
-        for wrong in ["x", "x.y.z", "", message, &format!("{message}."), &changed, &format!("{header}.{claims}.{claims}")] {
+        for wrong in
+            ["x", "x.y.z", "", message, &format!("{message}."), &changed, &format!("{header}.{claims}.{claims}")]
+        {
             assert_invalid(&read(server, &[&format!("Bearer {wrong}")]));
         }
         for wrong in [good.clone(), format!("Basic {good}"), format!("Bearer{good}")] {
@@ -74,7 +76,12 @@ on_both! {
         assert_invalid(&read(server, &[&one, &two]));
         // Whoever shows a bad token is not taken for somebody without one, wherever they ask.
         let bearer = Bearer::new(server, changed);
-        for answer in [bearer.get("Organization"), bearer.delete("Organization/acme"), bearer.get("_history"), bearer.post("", &super::bundle("batch", &[]))] {
+        for answer in [
+            bearer.get("Organization"),
+            bearer.delete("Organization/acme"),
+            bearer.get("_history"),
+            bearer.post("", &super::bundle("batch", &[])),
+        ] {
             assert_invalid(&answer);
         }
     }
@@ -186,13 +193,27 @@ mod everybody {
                 assert_eq!(nobody.get(name).status, 200, "{name}");
                 assert_unknown(&nobody.delete(&format!("{name}/1")));
             }
-            for name in ["Subscription", "Basic", "Task", "Provenance", "VerificationResult", "DocumentReference", "Binary", "Consent", "Communication", "AuditEvent"] {
+            for name in [
+                "Subscription",
+                "Basic",
+                "Task",
+                "Provenance",
+                "VerificationResult",
+                "DocumentReference",
+                "Binary",
+                "Consent",
+                "Communication",
+                "AuditEvent",
+            ] {
                 assert_unknown(&nobody.get(name));
                 assert_unknown(&nobody.get(&format!("{name}/1")));
                 assert_unknown(&nobody.get(&format!("{name}/_history")));
             }
             assert_unknown(&nobody.put("Practitioner/1", &practitioner("1", "Huber")));
-            assert_unknown(&nobody.post("", &super::super::bundle("transaction", &[super::super::call("DELETE", "Practitioner/1")])));
+            assert_unknown(
+                &nobody
+                    .post("", &super::super::bundle("transaction", &[super::super::call("DELETE", "Practitioner/1")])),
+            );
         }
 
         fn the_default_of_the_setting_is_the_directory(_server) {
