@@ -22,6 +22,10 @@ use crate::smart::authenticate::hexadecimal;
 use crate::store::conn::Conn;
 use crate::store::records;
 
+const EXAMPLES: &str = "Examples:
+  plumbline client add --id warehouse --jwks https://warehouse.example/jwks.json --scope 'system/*.rs'
+  plumbline client add --id finder --redirect-uri https://finder.example/callback --scope 'openid fhirUser user/*.rs'";
+
 /// Bytes of a file of keys.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
 
@@ -29,12 +33,8 @@ const KEYS_BYTES_MAX: u64 = 1 << 20;
 ///
 /// Works beside a running server on the same --data. A backend service has keys of its own (--jwks) and scopes that begin
 /// with system/; an app that people use has a redirect URI and scopes that begin with user/ or patient/.
-///
-/// Examples:
-///   plumbline client add --id warehouse --jwks https://warehouse.example/jwks.json --scope 'system/*.rs'
-///   plumbline client add --id finder --redirect-uri https://finder.example/callback --scope 'openid fhirUser user/*.rs'
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLES, after_help = EXAMPLES)]
 pub struct ClientArgs {
     #[command(subcommand)]
     command: ClientCommand,

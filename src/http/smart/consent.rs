@@ -49,7 +49,7 @@ async fn begin(app: &Arc<App>, http: &HttpRequest, body: &[u8]) -> Result<HttpRe
         let form = form(http, body)?;
         authorize::request(app, &base, &form).await?;
         // Another site's POST comes without our cookies; the GET that follows it comes with them.
-        let query = String::from_utf8_lossy(body);
+        let query = form.to_query();
         return Ok(sent(&format!("{}/auth/authorize?{query}", urls::root(&base))));
     }
     let (asked, client) = authorize::request(app, &base, &Form::parse(http.query_string().as_bytes())?).await?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::peer::{Peer, Trap};
 use super::signing::{Key, jwks};
-use super::{ALLOW_LOOPBACK, Proof, Smart, assert_error};
+use super::{ALLOW_LOOPBACK, Proof, Smart, assert_error, until};
 use crate::harness::{Server, on_both};
 
 on_both! {
@@ -65,7 +65,7 @@ fn keys_that_cannot_be_fetched_again_stop_counting_when_they_are_over() {
     peer.answer("HTTP/1.1 503 Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned());
     assert_error(&smart.backend(&Proof::Key("system", &key), "system/*.rs"), &["invalid_client"]);
     peer.publish(&jwks(&[&key]), "max-age=0");
-    smart.backend_token(&Proof::Key("system", &key), "system/*.rs");
+    until("they are fetched again", || smart.backend(&Proof::Key("system", &key), "system/*.rs").status == 200);
 }
 
 #[test]
