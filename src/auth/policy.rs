@@ -62,7 +62,7 @@ pub fn permission_to_make(identity: &Identity, resource_type: ResourceType) -> P
 
 /// `access` is the letter of the scope, `rule` that of the user's rules.
 fn permission_by(identity: &Identity, access: Access, rule: Access, resource_type: ResourceType) -> Permission {
-    if resource_type == ResourceType::AuditEvent && !is_of_audit(access) {
+    if resource_type == ResourceType::AuditEvent && !Access::LOOK.has(access) {
         // Nobody changes what was written down, not even here.
         return Permission::Denied;
     }
@@ -78,10 +78,6 @@ fn permission_by(identity: &Identity, access: Access, rule: Access, resource_typ
         }
     }
     if allowed.is_empty() { Permission::Denied } else { Permission::Where(allowed) }
-}
-
-fn is_of_audit(access: Access) -> bool {
-    Access::READ.or(Access::SEARCH).has(access)
 }
 
 /// A wildcard is about the directory and its processes; the record of who did what has to be named.
@@ -113,7 +109,7 @@ fn by_scope(identity: &Identity, scope: &ResourceScope, access: Access, resource
 }
 
 fn public(access: Access, resource_type: ResourceType) -> Permission {
-    let is_public = resource_type.is_directory() && Access::READ.or(Access::SEARCH).has(access);
+    let is_public = resource_type.is_directory() && Access::LOOK.has(access);
     if is_public { Permission::All } else { Permission::Denied }
 }
 

@@ -30,7 +30,9 @@ impl Access {
     /// search of a type or of all, history of a type or of all.
     pub const SEARCH: Self = Self(16);
     pub const ALL: Self = Self(31);
-    /// Create, update and delete: what is written.
+    /// What is looked at: the word `read` of version 1.
+    pub const LOOK: Self = Self(2 | 16);
+    /// What is written: the word `write` of version 1.
     pub const CHANGE: Self = Self(1 | 4 | 8);
 
     const LETTERS: [(char, Self); 5] =
@@ -52,8 +54,8 @@ impl Access {
     /// The letters of version 2, in order and each once, or a word of version 1.
     fn parse(text: &str) -> Option<(Self, Version)> {
         match text {
-            "read" => return Some((Self::READ.or(Self::SEARCH), Version::V1)),
-            "write" => return Some((Self::CREATE.or(Self::UPDATE).or(Self::DELETE), Version::V1)),
+            "read" => return Some((Self::LOOK, Version::V1)),
+            "write" => return Some((Self::CHANGE, Version::V1)),
             "*" => return Some((Self::ALL, Version::V1)),
             _ => {}
         }

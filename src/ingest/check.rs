@@ -169,7 +169,7 @@ fn judge(validator: &Validator, against: &Against, unit: &Unit) -> Checked {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -185,7 +185,12 @@ mod tests {
         };
         let judge = |number: &usize| {
             if *number == 0 {
-                thread::sleep(Duration::from_millis(300));
+                // Until the reader has read what it may, and then some more turns in which it must not go on.
+                let until = Instant::now() + Duration::from_secs(5);
+                while read.load(Ordering::SeqCst) < CHUNKS_WAITING && Instant::now() < until {
+                    thread::yield_now();
+                }
+                (0..10_000).for_each(|_| thread::yield_now());
                 ahead.store(read.load(Ordering::SeqCst), Ordering::SeqCst);
             }
             *number

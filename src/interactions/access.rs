@@ -78,7 +78,7 @@ pub fn require(app: &App, caller: &Caller, access: Access, resource_type: Resour
 pub fn denied(caller: &Caller, access: Access, resource_type: ResourceType) -> FhirError {
     let context = if caller.identity.user.is_some() { "user" } else { "system" };
     let needed = format!("{context}/{resource_type}.{access}");
-    if resource_type == ResourceType::AuditEvent && !Access::READ.or(Access::SEARCH).has(access) {
+    if resource_type == ResourceType::AuditEvent && !Access::LOOK.has(access) {
         return FhirError::new(Kind::Forbidden, "AuditEvents are written by the server alone, and never changed.");
     }
     if caller.is_anonymous() {

@@ -186,8 +186,8 @@ impl Request {
         };
         // What an app is opened for is told to one that may know it.
         let launch = launch.filter(|_| Scopes::parse(&self.scope).has(&Scope::Launch));
-        let own =
-            account.fhir_user.as_deref().and_then(|user| user.rsplit_once("Patient/")).map(|(_, id)| id.to_owned());
+        // A patient of another server has an id there, which means nothing here.
+        let own = account.fhir_user.as_deref().and_then(|user| user.strip_prefix("Patient/")).map(str::to_owned);
         let patient = launch.as_ref().and_then(Launch::patient).or(own);
         let has_patient = patient.is_some();
         let scopes = Scopes::parse(&self.scope).filtered(|scope| match scope {
