@@ -131,7 +131,9 @@ on_both! {
         let smart = Smart::of(server);
         prepared(&smart);
         smart.user("doc", &["--fhir-user", "Practitioner/123"]);
-        for user in ["ann", "doc"] {
+        // A patient of another server has an id there.
+        smart.user("guest", &["--fhir-user", "https://members.example/fhir/Patient/5"]);
+        for user in ["ann", "doc", "guest"] {
             let tokens = granted(&smart, "app", "launch/patient patient/*.rs patient/Location.r user/*.rs", user);
             assert_eq!(super::scopes(&tokens), ["user/*.rs"]);
             assert_eq!(tokens.get("patient"), None);
