@@ -1,14 +1,14 @@
 //! What every interaction works with: built once, shared by reference.
 
+mod clock;
 mod turns;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, watch};
 
 use crate::auth::caller::Identity;
 use crate::auth::client::Client;
@@ -29,6 +29,7 @@ use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::{self, Store, records, shared};
 use crate::validate::Validator;
+pub use clock::Clock;
 pub use turns::Turns;
 
 /// Bytes of the key that signs page cursors.
@@ -50,6 +51,7 @@ pub struct App {
     pub validator: Arc<Validator>,
     /// Base URLs under which references are this server's own; the first one is how the server names itself.
     pub bases: Vec<String>,
+    pub clock: Clock,
     /// Who sends no token.
     pub anonymous: Arc<Identity>,
     /// The name of this directory, whatever its URL: `urn:uuid:…`. The same for all nodes of one database.
@@ -64,6 +66,8 @@ pub struct App {
     /// Where the web pages of registered SMART clients come from: `https://app.example`, as browsers write it (RFC 6454, 6.2).
     /// Pages from elsewhere may read what everybody may read, and nothing else.
     pub origins: ArcSwap<HashSet<String>>,
+    /// Changes when changes have been fanned out to their subscribers: the position of the last one.
+    pub fanned_out: watch::Sender<i64>,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
@@ -117,6 +121,7 @@ impl App {
             signature,
             validator,
             bases,
+            clock: Clock::default(),
             anonymous,
             urn: name.urn().to_string(),
             remote_keys: Arc::new(RemoteKeys::new(client)),
@@ -124,6 +129,7 @@ impl App {
             unrecorded: AtomicU64::new(0),
             limits,
             origins,
+            fanned_out: watch::Sender::new(0),
             bundles,
             turns,
         }))
@@ -190,8 +196,7 @@ impl App {
 
     /// Now, to the millisecond: what `meta.lastUpdated` can show.
     pub fn now(&self) -> Instant {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Instant(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX / 1000) * 1000)
+        self.clock.now()
     }
 
     pub fn extractor(&self) -> Extractor<'_> {

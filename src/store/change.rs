@@ -60,6 +60,9 @@ pub struct Change {
 /// # Errors
 /// [`StoreError`] of the statements; the transaction must then be rolled back.
 pub async fn apply(conn: &mut Conn, changes: Vec<Change>) -> Result<(), StoreError> {
+    if !changes.is_empty() {
+        super::writer::note_addition();
+    }
     // What is changed itself need not be looked for.
     let own: HashSet<&Target> = changes.iter().map(|change| &change.target).collect();
     let mut mentioned: Vec<Target> = changes

@@ -2,6 +2,7 @@
 //! [`conn`], [`migrate`] and [`dialect`], the statements themselves are shared.
 
 pub mod change;
+pub mod changes;
 mod condition;
 pub mod conn;
 pub mod dialect;
@@ -10,11 +11,14 @@ mod filter;
 pub mod history;
 pub mod include;
 pub mod index;
+pub mod lanes;
 mod limit;
 pub mod migrate;
+pub mod notifications;
 pub mod page;
 mod pool;
 mod predicate;
+pub mod presence;
 pub mod progress;
 mod reader;
 pub mod records;
@@ -24,6 +28,8 @@ pub mod sql;
 mod writer;
 
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use conn::{Conn, Database};
 use dialect::Dialect;
@@ -67,6 +73,7 @@ pub struct Store {
     database: Database,
     readers: Arc<Readers>,
     writers: Arc<Writers>,
+    additions: watch::Sender<()>,
 }
 
 impl Store {
@@ -79,15 +86,22 @@ impl Store {
         let mut conn = Conn::open(&database, conn::Use::Write).await?;
         migrate::run(&mut conn).await?;
         drop(conn);
+        let additions = watch::Sender::new(());
         Ok(Self {
             readers: Arc::new(Readers::start(&database, &limits)?),
-            writers: Arc::new(Writers::start(&database, &limits)?),
+            writers: Arc::new(Writers::start(&database, &limits, &additions)?),
             database,
+            additions,
         })
     }
 
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Changes when this process has committed something to the log. What others commit has to be looked for.
+    pub fn additions(&self) -> watch::Receiver<()> {
+        self.additions.subscribe()
     }
 
     /// To be called after many changes: PostgreSQL chooses indexes by statistics that it would gather by itself only a

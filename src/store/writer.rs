@@ -1,12 +1,13 @@
 //! The threads that write. SQLite has one, which commits many waiting units together, so that one sync to the disk serves
 //! them all. PostgreSQL has several, each with a connection and one unit at a time: there the database groups commits.
 
+use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Limits;
 use super::conn::{Conn, Database, Use};
@@ -18,6 +19,23 @@ const GROUP_MAX: usize = 128;
 const CAREFUL_GROUPS: u32 = 64;
 /// Attempts at a unit that another transaction was in the way of.
 const ATTEMPTS_MAX: u32 = 6;
+
+thread_local! {
+    /// Whether the transaction at hand adds to the log.
+    static ADDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that the transaction at hand adds to the log: whoever follows it is woken after the commit.
+pub(super) fn note_addition() {
+    ADDS.set(true);
+}
+
+/// Wakes those who follow the log, if what was committed added to it.
+fn wake(additions: &watch::Sender<()>, is_committed: bool) {
+    if ADDS.take() && is_committed {
+        additions.send_replace(());
+    }
+}
 
 /// A unit of work on its way to a writer.
 trait Unit: Send {
@@ -82,12 +100,18 @@ pub(super) struct Writers {
 
 impl Writers {
     /// Starts the writer threads.
-    pub(super) fn start(database: &Database, limits: &Limits) -> Result<Self, StoreError> {
+    ///
+    /// `additions` is told of commits that added to the log.
+    pub(super) fn start(
+        database: &Database,
+        limits: &Limits,
+        additions: &watch::Sender<()>,
+    ) -> Result<Self, StoreError> {
         let (queue, units) = mpsc::channel(limits.queue_max);
         let count = match database {
             Database::Sqlite { .. } => {
-                let database = database.clone();
-                spawn("store-writer", move || sqlite_writer(&database, units))?;
+                let (database, additions) = (database.clone(), additions.clone());
+                spawn("store-writer", move || sqlite_writer(&database, units, &additions))?;
                 1
             }
             Database::Postgres { .. } => {
@@ -95,7 +119,8 @@ impl Writers {
                 let count = limits.writers.max(1);
                 for _ in 0..count {
                     let (database, units) = (database.clone(), std::sync::Arc::clone(&units));
-                    spawn("store-writer", move || postgres_writer(&database, &units))?;
+                    let additions = additions.clone();
+                    spawn("store-writer", move || postgres_writer(&database, &units, &additions))?;
                 }
                 count
             }
@@ -136,7 +161,7 @@ async fn connected<'c>(conn: &'c mut Option<Conn>, database: &Database) -> Resul
     conn.as_mut().ok_or(StoreError::Cancelled)
 }
 
-fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>) {
+fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>, additions: &watch::Sender<()>) {
     let mut conn = None;
     let mut careful = 0;
     let mut group: Vec<Box<dyn Unit>> = Vec::new();
@@ -161,6 +186,7 @@ fn sqlite_writer(database: &Database, mut units: mpsc::Receiver<Box<dyn Unit>>) 
             conn = None;
         }
         let committed = written.is_ok();
+        wake(additions, committed);
         let mut error = written.err();
         for unit in group.drain(..) {
             unit.finish(if committed {
@@ -211,7 +237,11 @@ async fn run_together(conn: &mut Conn, group: &mut [Box<dyn Unit>]) -> bool {
     true
 }
 
-fn postgres_writer(database: &Database, units: &tokio::sync::Mutex<mpsc::Receiver<Box<dyn Unit>>>) {
+fn postgres_writer(
+    database: &Database,
+    units: &tokio::sync::Mutex<mpsc::Receiver<Box<dyn Unit>>>,
+    additions: &watch::Sender<()>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -228,6 +258,7 @@ fn postgres_writer(database: &Database, units: &tokio::sync::Mutex<mpsc::Receive
                 tracing::error!(error = %error, source = ?std::error::Error::source(error), "a write was not committed");
                 conn = None;
             }
+            wake(additions, committed.is_ok());
             unit.finish(committed);
         }
     });
