@@ -4,6 +4,7 @@ pub mod fhir;
 
 pub mod config;
 pub mod search;
+pub mod subscriptions;
 pub mod validate;
 
 pub mod files;

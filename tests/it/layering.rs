@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("fhir", &[]),
     ("search", &["fhir"]),
+    ("subscriptions", &["fhir", "search"]),
     ("validate", &["fhir"]),
     ("store", &["fhir", "search"]),
     ("config", &["validate"]),
