@@ -17,6 +17,7 @@ pub mod auth;
 pub mod limits;
 
 pub mod app;
+pub mod delivery;
 pub mod interactions;
 pub mod smart;
 

@@ -1,6 +1,7 @@
 //! Settings: built-in default, then `plumbline.yaml`, then the environment (`PLUMBLINE_…`), then the command line.
 
 mod auth;
+mod delivery;
 mod limits;
 mod network;
 mod server;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::validate::Enforce;
 pub use auth::{Auth, Issuer, Secret};
+pub use delivery::Delivery;
 pub use limits::Limits;
 pub use network::Network;
 pub use server::{ClientCertificates, Server};
@@ -41,6 +43,7 @@ pub struct Settings {
     pub validation: Validation,
     pub net: Net,
     pub auth: Auth,
+    pub delivery: Delivery,
     pub import: Import,
     pub log: Log,
 }
@@ -172,6 +175,7 @@ impl Settings {
         faults.extend(self.server.fault());
         faults.extend(self.limits.faults());
         faults.extend(self.auth.faults());
+        faults.extend(self.delivery.faults());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
     }
 

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["fhir", "config", "search", "net", "store"]),
     ("app", &["fhir", "config", "search", "validate", "net", "store", "limits", "auth"]),
     ("interactions", &["fhir", "config", "search", "validate", "store", "auth", "app"]),
+    ("delivery", &["fhir", "config", "net", "store", "search", "auth", "app", "interactions"]),
     ("smart", &["fhir", "config", "store", "auth", "app", "interactions"]),
     ("http", &["fhir", "config", "search", "store", "auth", "app", "interactions", "smart"]),
     ("demo", &[]),

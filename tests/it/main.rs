@@ -21,6 +21,7 @@ mod plan_net;
 mod rest;
 mod robustness;
 mod search;
+mod sender;
 mod smart;
 mod smoke;
 mod terminology;
