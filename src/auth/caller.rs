@@ -3,6 +3,10 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
 use crate::fhir::types::is_id;
 
 use super::scope::Scopes;
@@ -12,7 +16,8 @@ use super::scope::Scopes;
 pub type Thumbprint = [u8; 32];
 
 /// What a person who logs in is to the directory; it decides what their apps may change on their behalf.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Role {
     /// Everything that their apps' scopes allow.
     Admin,
@@ -37,6 +42,20 @@ impl Role {
     }
 }
 
+impl TryFrom<String> for Role {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("'{text}' is no role"))
+    }
+}
+
+impl From<Role> for String {
+    fn from(role: Role) -> Self {
+        role.to_string()
+    }
+}
+
 impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -49,7 +68,7 @@ impl std::fmt::Display for Role {
 }
 
 /// A person behind an app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub name: String,
     /// `Practitioner/1`, or the URL of a resource elsewhere.
@@ -58,7 +77,7 @@ pub struct User {
 }
 
 /// How a caller is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// No token was sent.
     Anonymous,
@@ -68,14 +87,18 @@ pub enum Kind {
     Operator,
 }
 
-/// What a token says, checked. Shared by all requests that bear it.
-#[derive(Clone, Debug)]
+/// What a token says, checked. Shared by all requests that bear it, and kept with what goes on in its bearer's name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
     pub kind: Kind,
     /// The server that says so, if it is another one: its names are not ours, even if they are spelt alike.
     pub issuer: Option<String>,
     /// The app.
     pub client: Option<String>,
+    /// When that app was registered, if it was: another one may have its id one day.
+    pub client_since: Option<i64>,
+    /// What the user granted to it.
+    pub grant: Option<String>,
     pub user: Option<User>,
     pub scopes: Scopes,
     /// The patient in context, which `patient/` scopes need.
@@ -85,7 +108,25 @@ pub struct Identity {
 
 impl Identity {
     pub fn anonymous(scopes: Scopes) -> Self {
-        Self { kind: Kind::Anonymous, issuer: None, client: None, user: None, scopes, patient: None, certificate: None }
+        Self {
+            kind: Kind::Anonymous,
+            issuer: None,
+            client: None,
+            client_since: None,
+            grant: None,
+            user: None,
+            scopes,
+            patient: None,
+            certificate: None,
+        }
+    }
+
+    /// A name for whoever this is, the same for all of their tokens: a URI that tells nobody else who they are.
+    pub fn urn(&self) -> String {
+        let account = self.user.as_ref().map(|user| user.name.as_str());
+        let parts = [self.issuer.as_deref(), self.client.as_deref(), account];
+        let text = serde_json::json!(parts).to_string();
+        format!("urn:plumbline:caller:{}", URL_SAFE_NO_PAD.encode(openssl::sha::sha256(text.as_bytes())))
     }
 }
 
@@ -102,6 +143,15 @@ impl Caller {
         static OPERATOR: LazyLock<Arc<Identity>> =
             LazyLock::new(|| Arc::new(Identity { kind: Kind::Operator, ..Identity::anonymous(Scopes::default()) }));
         Self { identity: Arc::clone(&OPERATOR), address: None }
+    }
+
+    /// This server, about its own work: a Subscription that becomes active.
+    pub fn server() -> Self {
+        static SERVER: LazyLock<Arc<Identity>> = LazyLock::new(|| {
+            let client = Some(env!("CARGO_PKG_NAME").to_owned());
+            Arc::new(Identity { kind: Kind::Operator, client, ..Identity::anonymous(Scopes::default()) })
+        });
+        Self { identity: Arc::clone(&SERVER), address: None }
     }
 
     pub fn is_anonymous(&self) -> bool {

@@ -104,6 +104,8 @@ impl Issuers {
             kind: Kind::Token,
             issuer: Some(trusted.issuer.clone()),
             client: Some(client),
+            client_since: None,
+            grant: None,
             user: is_user.then_some(User { name, fhir_user, role }),
             scopes: Scopes::parse(&scopes.join(" ")),
             patient: text("patient").map(str::to_owned),

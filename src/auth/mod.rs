@@ -9,6 +9,7 @@ pub mod keys;
 pub mod password;
 pub mod policy;
 pub mod scope;
+pub mod standing;
 pub mod token;
 pub mod urls;
 

@@ -4,7 +4,7 @@
 use crate::fhir::types::ResourceType;
 
 use super::caller::{Identity, Kind, Role};
-use super::scope::{Access, Context, ResourceScope};
+use super::scope::{Access, Context, Module, ResourceScope};
 
 /// Search parameters that a resource must meet, all of them.
 pub type Constraint = Vec<(String, String)>;
@@ -69,6 +69,38 @@ fn permission_by(identity: &Identity, access: Access, rule: Access, resource_typ
     if identity.kind == Kind::Operator {
         return Permission::All;
     }
+    match by_scopes(identity, access, rule, resource_type) {
+        Permission::All if is_owned(identity, access, resource_type) => Permission::Where(vec![own(identity)]),
+        Permission::Where(constraints) if is_owned(identity, access, resource_type) => {
+            let owned = |constraint: Constraint| constraint.into_iter().chain(own(identity)).collect();
+            Permission::Where(constraints.into_iter().map(owned).collect())
+        }
+        permission => permission,
+    }
+}
+
+/// A Subscription is its subscriber's: others would read what it is sent with, or have it sent elsewhere. Those who look after
+/// deliveries reach all of them, and so do administrators.
+fn is_owned(identity: &Identity, access: Access, resource_type: ResourceType) -> bool {
+    resource_type == ResourceType::Subscription && is_bound(identity, !Access::LOOK.has(access))
+}
+
+/// Whether the Subscriptions that this caller writes are their own, whatever they say.
+pub fn is_bound_to_own(identity: &Identity) -> bool {
+    is_bound(identity, true)
+}
+
+fn is_bound(identity: &Identity, is_write: bool) -> bool {
+    let is_admin = identity.user.as_ref().is_some_and(|user| user.role == Role::Admin);
+    identity.kind == Kind::Token && !is_admin && !identity.scopes.has_module(Module::Delivery, is_write)
+}
+
+/// What a resource of this caller's own has, by the door through which it came.
+fn own(identity: &Identity) -> Constraint {
+    vec![("_source".to_owned(), identity.urn())]
+}
+
+fn by_scopes(identity: &Identity, access: Access, rule: Access, resource_type: ResourceType) -> Permission {
     let mut allowed = Vec::new();
     for scope in identity.scopes.resources().filter(|scope| covers(scope, access, resource_type)) {
         match by_scope(identity, scope, rule, resource_type) {
@@ -201,6 +233,20 @@ mod tests {
         check("user/*.rs", Some("member"), Access::READ, T::Practitioner, "*");
         // Nobody is in context.
         check("patient/*.rs", None, Access::READ, T::Practitioner, "-");
+    }
+
+    #[test]
+    fn a_subscription_is_its_subscribers() {
+        let subscription = ResourceType::Subscription;
+        let own = format!("_source={}", identity("", None).urn());
+        check("system/*.cruds", None, Access::READ, subscription, &own);
+        check("system/Subscription.u?status=off", None, Access::UPDATE, subscription, &format!("status=off&{own}"));
+        check("system/*.rs api/delivery.read", None, Access::READ, subscription, "*");
+        check("system/*.cruds api/delivery.read", None, Access::DELETE, subscription, &own);
+        check("system/*.cruds api/delivery.write", None, Access::DELETE, subscription, "*");
+        check("user/*.cruds", Some("admin"), Access::DELETE, subscription, "*");
+        let anonymous = Identity::anonymous(Scopes::parse("system/*.cruds"));
+        assert_eq!(permission(&anonymous, Access::READ, subscription), Permission::All);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
 use crate::fhir::types::ResourceType;
 
@@ -119,15 +120,18 @@ pub enum Module {
     Launch,
     /// What is known about a token.
     Token,
+    /// Who is told of changes, and how that goes.
+    Delivery,
 }
 
 impl Module {
-    pub const ALL: [Self; 2] = [Self::Launch, Self::Token];
+    pub const ALL: [Self; 3] = [Self::Launch, Self::Token, Self::Delivery];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Launch => "launch",
             Self::Token => "token",
+            Self::Delivery => "delivery",
         }
     }
 }
@@ -270,7 +274,8 @@ const VALUE: &percent_encoding::AsciiSet =
     &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%').add(b'&').add(b'+').add(b'#').add(b'\\');
 
 /// Several scopes: what one of them allows is allowed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
@@ -386,6 +391,18 @@ fn merged(pieces: impl Iterator<Item = Scope>) -> std::vec::IntoIter<Scope> {
         }
     }
     all.into_iter()
+}
+
+impl From<Scopes> for String {
+    fn from(scopes: Scopes) -> Self {
+        scopes.to_string()
+    }
+}
+
+impl From<String> for Scopes {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
 }
 
 impl fmt::Display for Scopes {

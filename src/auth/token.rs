@@ -316,6 +316,8 @@ fn identity(claims: &Claims) -> Option<Identity> {
         kind: Kind::Token,
         issuer: None,
         client: Some(claims.client_id.clone().unwrap_or_else(|| claims.sub.clone())),
+        client_since: claims.client_since,
+        grant: claims.grant.clone(),
         user,
         scopes: Scopes::parse(&claims.scope),
         patient: claims.patient.clone(),

@@ -17,6 +17,7 @@ use crate::auth::caller::Caller;
 use crate::auth::scope::{Access, Scope, Scopes};
 use crate::auth::token::TokenError;
 use crate::config::{ClientCertificates, Server, Settings};
+use crate::delivery::machine;
 use crate::demo::Directory;
 use crate::fhir::types::ResourceType;
 use crate::http::server;
@@ -90,6 +91,7 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         }
         // A fault of the keys is told now and not to the first client.
         app.tokens().await?;
+        let _delivery = machine::start(&app).context("deliveries cannot start")?;
         actix_web::rt::spawn(housekeeping(Arc::clone(&app)));
         let server = server::serve(&app, listener, tls).context("the server cannot start")?;
         let url = base.trim_end_matches("/fhir");

@@ -2,4 +2,11 @@
 //! are left alone for now.
 
 pub mod breaker;
+mod fan_out;
+mod letter;
+pub mod machine;
+mod outcome;
+mod recorder;
+mod roster;
 pub mod schedule;
+mod worker;

@@ -18,6 +18,7 @@ pub mod patch;
 pub mod read;
 pub mod rewrite;
 pub mod search;
+pub mod subscription;
 mod targets;
 pub mod transaction;
 pub mod update;

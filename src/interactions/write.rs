@@ -28,7 +28,7 @@ use crate::validate::{self, Verdict};
 use super::access::{self, Gate, Sight};
 use super::audit::{self, Done};
 use super::expected::Expected;
-use super::targets;
+use super::{subscription, targets};
 
 /// Referrers that are named when a delete is refused.
 const REFERRERS_SHOWN: i64 = 5;
@@ -102,7 +102,7 @@ pub fn prepare(
     body: impl Into<Arc<Value>>,
 ) -> Result<Arc<Prepared>, FhirError> {
     access::require(app, caller, what, resource_type)?;
-    let body = body.into();
+    let mut body = body.into();
     let named = resource::type_name(&body)?;
     if named != resource_type.as_str() {
         return Err(FhirError::with_issue(
@@ -114,7 +114,12 @@ pub fn prepare(
             .at("resourceType"),
         ));
     }
+    let mut refused = Vec::new();
+    if resource_type == ResourceType::Subscription {
+        refused = subscription::admit(app, caller, Arc::make_mut(&mut body))?;
+    }
     let Verdict { mut issues, mut targets, .. } = app.validator.errors(&body, app.settings.validation.enforce);
+    issues.extend(refused);
     issues.extend(unusable(&body));
     if issues.iter().any(Issue::is_error) {
         return Err(FhirError::with_issues(Kind::Invalid, issues));
@@ -163,6 +168,7 @@ pub(super) fn nothing_written() -> FhirError {
 /// write has dangling ones (setting `store.references`), or refers to what is not of the kind that its profile asks for.
 pub async fn put_all(app: &App, caller: &Caller, conn: &mut Conn, puts: &[Put]) -> Result<Vec<Written>, FhirError> {
     let written = put_each(app, caller, conn, puts, app.settings.store.references, false).await?;
+    subscription::keep_owners(conn, caller, puts).await?;
     targets::check(app, conn, puts).await?;
     Ok(written)
 }

@@ -186,7 +186,9 @@ pub async fn between(
     };
     let mut select = conn.sql("SELECT ");
     select.text(position);
-    select.text(", v.seq, v.rtype, r.id, v.version, v.at, v.kind, v.body, CASE WHEN v.version = r.version THEN r.body END ");
+    select.text(
+        ", v.seq, v.rtype, r.id, v.version, v.at, v.kind, v.body, CASE WHEN v.version = r.version THEN r.body END ",
+    );
     select.text(from).text(" JOIN resource r ON r.rid = v.rid WHERE ");
     select.text(position).text(" > ").i64(after).text(" AND ").text(position).text(" <= ").i64(end);
     select.text(" AND v.rtype").in_i64s(types.iter().map(|it| i64::from(it.code())).collect());

@@ -263,14 +263,19 @@ pub async fn claim(
     limit: i64,
 ) -> Result<Vec<i64>, StoreError> {
     let mut sql = conn.sql("SELECT lane, holder FROM lane WHERE paused = 0 AND (state = 1 OR (state = 2 AND (settled < numbered OR EXISTS (SELECT 1 FROM held h WHERE h.lane = lane.lane AND h.dead = 0) OR lane");
-    sql.in_i64s(beating).text("))) AND due_at <= ").i64(now.0).text(" AND (holder IS NULL OR holder = ").i64(by.node).text(" OR held_until < ").i64(now.0);
+    sql.in_i64s(beating)
+        .text("))) AND due_at <= ")
+        .i64(now.0)
+        .text(" AND (holder IS NULL OR holder = ")
+        .i64(by.node)
+        .text(" OR held_until < ")
+        .i64(now.0);
     sql.text(" OR NOT holder").in_i64s(by.living.clone()).text(") ORDER BY lane LIMIT ").i64(limit);
     if conn.dialect() == Dialect::Postgres {
         sql.text(" FOR UPDATE SKIP LOCKED");
     }
     let found = conn.rows::<(st::BigInt, st::Nullable<st::BigInt>), (i64, Option<i64>)>(&sql).await?;
-    let new: Vec<i64> =
-        found.iter().filter(|(_, holder)| *holder != Some(by.node)).map(|(lane, _)| *lane).collect();
+    let new: Vec<i64> = found.iter().filter(|(_, holder)| *holder != Some(by.node)).map(|(lane, _)| *lane).collect();
     if !new.is_empty() {
         let mut update = conn.sql("UPDATE lane SET holder = ");
         update.i64(by.node).text(", held_until = ").i64(by.until.0).text(" WHERE lane").in_i64s(new);

@@ -93,8 +93,7 @@ pub async fn held(conn: &mut Conn, lane: i64, is_dead: bool, after: i64, limit: 
     let mut sql = conn.sql("SELECT number, subject, tries, since, due_at, dead, error FROM held WHERE lane = ");
     sql.i64(lane).text(" AND dead = ").i16(i16::from(is_dead)).text(" AND number > ").i64(after);
     sql.text(" ORDER BY number LIMIT ").i64(limit);
-    type Types =
-        (st::BigInt, st::BigInt, st::BigInt, st::BigInt, st::BigInt, st::SmallInt, st::Nullable<st::Text>);
+    type Types = (st::BigInt, st::BigInt, st::BigInt, st::BigInt, st::BigInt, st::SmallInt, st::Nullable<st::Text>);
     let rows = conn.rows::<Types, (i64, i64, i64, i64, i64, i16, Option<String>)>(&sql).await?;
     let one = |(number, subject, tries, since, due_at, dead, error)| Held {
         number,
@@ -193,7 +192,8 @@ pub async fn record(conn: &mut Conn, attempts: &[Attempt]) -> Result<(), StoreEr
 /// # Errors
 /// [`StoreError`] of the statement.
 pub async fn attempts(conn: &mut Conn, lane: i64, before: i64, limit: i64) -> Result<Vec<Attempt>, StoreError> {
-    let mut sql = conn.sql("SELECT attempt, kind, first, last, events, at, ms, status, ok, excerpt FROM attempt WHERE lane = ");
+    let mut sql =
+        conn.sql("SELECT attempt, kind, first, last, events, at, ms, status, ok, excerpt FROM attempt WHERE lane = ");
     sql.i64(lane).text(" AND attempt < ").i64(before).text(" ORDER BY attempt DESC LIMIT ").i64(limit);
     type Types = (
         (st::BigInt, st::SmallInt, st::BigInt, st::BigInt, st::BigInt),

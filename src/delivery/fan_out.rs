@@ -1,0 +1,221 @@
+//! From the log to the lanes: each change is given to those who asked for it, under the next number of each.
+//!
+//! A round reads what the mark has not passed yet, finds out who is to be told, and stores numbers and mark in one
+//! transaction. A Subscription is a resource in the same log: where a round meets one, it ends, and what follows is
+//! matched with the Subscriptions as they are from there on. So whichever node fans out, and however often it dies, the
+//! same numbers come about: all that is decided depends on the log alone and on what subscribers may see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::fhir::types::ResourceType;
+use crate::interactions::access::Sight;
+use crate::interactions::subscription;
+use crate::search::value::{IndexEntries, Target};
+use crate::store::change::Kind;
+use crate::store::changes::{self, Content, Mark, Pending};
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::lanes::{self, Subscribed};
+use crate::store::presence;
+use crate::subscriptions::registry::{Event, Interaction, State};
+
+use super::machine::Machine;
+
+/// Changes that one round takes at most.
+const CHANGES_MAX: i64 = 10_000;
+/// Contents that are in memory at once.
+const CONTENTS_MAX: usize = 100;
+/// Numbers that one transaction gives, so that those who write need not wait long for it.
+const NUMBERS_MAX: usize = 4_000;
+
+/// What a round came to.
+pub(super) enum Round {
+    /// There was nothing to do.
+    Idle,
+    /// Changes were fanned out; these lanes have something new, or are about to.
+    Done(Vec<i64>),
+    /// Another node was faster; look again.
+    Overtaken,
+}
+
+/// What is stored at the end of a round.
+#[derive(Default)]
+struct Plan {
+    seqs: Vec<i64>,
+    events: BTreeMap<i64, Vec<i64>>,
+    numbers: usize,
+    subscribed: Option<Pending>,
+}
+
+/// Fans out what is new.
+///
+/// # Errors
+/// [`StoreError`] of the statements; nothing was fanned out then.
+pub(super) async fn round(machine: &Machine) -> Result<Round, StoreError> {
+    let app = &machine.app;
+    let known = machine.horizon.get();
+    let read = async |conn: &mut Conn| {
+        let mut mark = changes::mark(conn).await?;
+        mark.horizon = mark.horizon.max(known);
+        let (pending, horizon) = changes::pending(conn, mark, CHANGES_MAX).await?;
+        Ok::<_, StoreError>((mark, pending, horizon))
+    };
+    let (mark, pending, horizon) = app.store.read(read).await?;
+    let mut changed = Vec::new();
+    if machine.roster.borrow().position() != mark.position {
+        changed = machine.catch_up(mark.position).await?;
+    }
+    if pending.is_empty() {
+        machine.horizon.set(horizon);
+        return Ok(if changed.is_empty() { Round::Idle } else { Round::Done(changed) });
+    }
+    let total = pending.len();
+    let plan = plan(machine, pending).await?;
+    // Only a round that takes all that there was knows that nothing is left below the new horizon.
+    let horizon = if plan.seqs.len() == total { horizon } else { mark.horizon };
+    let mut told: Vec<i64> = plan.events.keys().copied().collect();
+    let meets = plan.subscribed.is_some();
+    let Some(position) = store(machine, mark, plan, horizon).await? else { return Ok(Round::Overtaken) };
+    machine.horizon.set(horizon);
+    if meets {
+        told.extend(machine.catch_up(position).await?);
+    } else {
+        machine.passed(position);
+    }
+    told.extend(changed);
+    Ok(Round::Done(told))
+}
+
+/// Decides who is told of what, up to the first Subscription or the bound.
+async fn plan(machine: &Machine, pending: Vec<Pending>) -> Result<Plan, StoreError> {
+    let mut plan = Plan::default();
+    let mut rest = pending.as_slice();
+    while !rest.is_empty() && plan.subscribed.is_none() && plan.numbers < NUMBERS_MAX {
+        // As many as can be passed, or looked at, together.
+        let mut wanted = Vec::new();
+        let mut count = 0;
+        for change in rest {
+            count += 1;
+            if change.resource_type == ResourceType::Subscription {
+                break;
+            }
+            let needs = machine.roster.borrow().registry.needs(change.resource_type, interaction(change.kind));
+            if needs.any {
+                wanted.push(change.seq);
+                if wanted.len() == CONTENTS_MAX {
+                    break;
+                }
+            }
+        }
+        let (some, later) = rest.split_at(count);
+        let contents = match wanted.is_empty() {
+            true => Vec::new(),
+            false => {
+                let read = async |conn: &mut Conn| changes::contents(conn, wanted).await;
+                machine.app.store.read(read).await?
+            }
+        };
+        let mut contents = contents.into_iter().peekable();
+        rest = later;
+        for change in some {
+            if let Some(content) = contents.next_if(|content| content.seq == change.seq) {
+                give(machine, &mut plan, change, &content).await?;
+            }
+            plan.seqs.push(change.seq);
+            if change.resource_type == ResourceType::Subscription {
+                plan.subscribed = Some(change.clone());
+            }
+            if plan.numbers >= NUMBERS_MAX {
+                break;
+            }
+        }
+        // What is being written meanwhile is not kept waiting by the matching.
+        tokio::task::yield_now().await;
+    }
+    Ok(plan)
+}
+
+/// Gives a change to those who asked for it and may see it.
+async fn give(machine: &Machine, plan: &mut Plan, change: &Pending, content: &Content) -> Result<(), StoreError> {
+    let app = &machine.app;
+    let parse = |text: &Option<String>| -> Result<Option<(Value, IndexEntries)>, StoreError> {
+        let Some(text) = text else { return Ok(None) };
+        let body: Value = serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let entries = app.extractor().entries(change.resource_type, &body);
+        Ok(Some((body, entries)))
+    };
+    let interaction = interaction(change.kind);
+    let needs = machine.roster.borrow().registry.needs(change.resource_type, interaction);
+    let after = parse(&content.after)?;
+    // A deletion is seen by those who saw what was deleted.
+    let before = if needs.before || after.is_none() { parse(&content.before)? } else { None };
+    let told = {
+        let event = Event {
+            resource_type: change.resource_type,
+            id: &content.id,
+            at: content.at,
+            interaction,
+            after: after.as_ref().map(|(body, entries)| State { body, entries }),
+            before: before.as_ref().map(|(body, entries)| State { body, entries }),
+        };
+        machine.roster.borrow().registry.matching(&event)
+    };
+    let Some((_, entries)) = after.as_ref().or(before.as_ref()) else { return Ok(()) };
+    let target = Target { resource_type: change.resource_type, id: content.id.clone() };
+    for lane in told {
+        let Some(subscriber) = machine.roster.borrow().get(lane) else { continue };
+        let sight = subscriber.sight(app, change.resource_type).await?;
+        let is_seen = matches!(*sight, Sight::Everything) || sight.reaches_entries(&target, content.at, entries);
+        if is_seen {
+            plan.events.entry(lane).or_default().push(change.seq);
+            plan.numbers += 1;
+        }
+    }
+    Ok(())
+}
+
+fn interaction(kind: Kind) -> Interaction {
+    match kind {
+        Kind::Create | Kind::UpdateAsCreate => Interaction::Create,
+        Kind::Update => Interaction::Update,
+        Kind::Delete => Interaction::Delete,
+    }
+}
+
+/// Stores a round, unless another node moved the mark since: the new position then.
+async fn store(machine: &Machine, mark: Mark, plan: Plan, horizon: i64) -> Result<Option<i64>, StoreError> {
+    let Plan { seqs, events, subscribed, .. } = plan;
+    let (seqs, events) = (Arc::new(seqs), Arc::new(events.into_iter().collect::<Vec<_>>()));
+    let subscribed = match subscribed {
+        Some(change) => machine.app.store.read(async |conn: &mut Conn| lane_of(conn, &change).await).await?,
+        None => None,
+    };
+    let is_news = !events.is_empty() || subscribed.is_some();
+    let unit = async move |conn: &mut Conn| {
+        let found = changes::mark_locked(conn).await?;
+        if found.position != mark.position {
+            return Ok(None);
+        }
+        let position = changes::advance(conn, found, &seqs, horizon).await?;
+        lanes::number(conn, &events).await?;
+        if let Some(subscribed) = &subscribed {
+            lanes::subscribe(conn, &Subscribed { changed: position, ..subscribed.clone() }).await?;
+        }
+        if is_news {
+            presence::tell(conn).await?;
+        }
+        Ok::<_, StoreError>(Some(position))
+    };
+    machine.app.store.write(unit).await
+}
+
+/// What a version of a Subscription makes of its lane.
+async fn lane_of(conn: &mut Conn, change: &Pending) -> Result<Option<Subscribed>, StoreError> {
+    let Some(content) = changes::contents(conn, vec![change.seq]).await?.pop() else { return Ok(None) };
+    let state = subscription::state(content.after.as_deref());
+    let name = format!("{}{}", subscription::NAME, content.id);
+    Ok(Some(Subscribed { name, state, version: change.version, changed: 0, body: content.after }))
+}

@@ -1,0 +1,181 @@
+//! What is sent to a subscriber: body, headers, signature.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::fhir::xml;
+use crate::interactions::access::Sight;
+use crate::interactions::write::stored;
+use crate::net::NetError;
+use crate::net::sender::{Answered, Post};
+use crate::search::value::Target;
+use crate::store::change;
+use crate::store::error::StoreError;
+use crate::store::lanes::Lane;
+use crate::store::notifications::Event;
+use crate::subscriptions::definition::{Kind, Status};
+use crate::subscriptions::notification::{self, Head, How, Item, Stamp};
+
+use super::machine::Machine;
+use super::roster::Subscriber;
+
+/// Bytes of resources in one call, unless a single one has more.
+pub(super) const BYTES_MAX: usize = 1_048_576;
+
+/// A message, before it is signed.
+pub(super) struct Letter {
+    /// The same for the same events, however often they are sent.
+    id: String,
+    body: Bytes,
+}
+
+/// Asks whether the recipient is there.
+pub(super) async fn handshake(machine: &Machine, to: &Subscriber, row: &Lane) -> Letter {
+    let body = notification::handshake(&head(machine, to, Status::Requested), row.numbered);
+    Letter { id: format!("handshake_{}_{}_{}", name(machine), to.lane, to.version), body: rendered(to, body) }
+}
+
+/// Tells that this server is there.
+pub(super) async fn heartbeat(machine: &Machine, to: &Subscriber, row: &Lane) -> Letter {
+    let body = notification::heartbeat(&head(machine, to, Status::Active), row.numbered);
+    let at = machine.app.now().0;
+    Letter { id: format!("heartbeat_{}_{}_{at}", name(machine), to.lane), body: rendered(to, body) }
+}
+
+/// Tells of events, of which all up to `settled` have been told. The inner error is the sentence why the subscriber may not be
+/// told of them any more.
+///
+/// # Errors
+/// [`StoreError`] when what they may see cannot be found out.
+pub(super) async fn events(
+    machine: &Machine,
+    to: &Subscriber,
+    events: &[Event],
+    settled: i64,
+) -> Result<Result<Letter, String>, StoreError> {
+    for event in events {
+        if !may_see(machine, to, event).await? {
+            return Ok(Err(format!("the subscriber may not read {}/{} any more", event.resource_type, event.id)));
+        }
+    }
+    let body = match to.definition.kind {
+        Kind::Criteria(_) => match (&to.definition.mime, events.first().and_then(|event| event.body.as_deref())) {
+            (Some(_), Some(body)) => rendered(to, body.to_owned()),
+            _ => Bytes::new(),
+        },
+        Kind::Topic(_) => {
+            let items: Vec<Item<'_>> = events.iter().map(item).collect();
+            let last = events.last().map_or(0, |event| event.number).max(settled);
+            rendered(to, notification::event_notification(&head(machine, to, Status::Active), last, &items))
+        }
+    };
+    Ok(Ok(Letter { id: id(machine, to, events), body }))
+}
+
+/// Posts a message, signed now.
+///
+/// # Errors
+/// [`NetError`] when no status comes back.
+pub(super) async fn post(
+    machine: &Machine,
+    to: &Subscriber,
+    endpoint: &str,
+    letter: Letter,
+) -> Result<Answered, NetError> {
+    let timestamp = machine.app.now().0.div_euclid(1_000_000);
+    let signature: Option<String> = None;
+    let timestamp = timestamp.to_string();
+    let mut headers: Vec<(&str, &str)> = vec![("webhook-id", &letter.id), ("webhook-timestamp", &timestamp)];
+    if let Some(signature) = &signature {
+        headers.push(("webhook-signature", signature));
+    }
+    if let Some(mime) = &to.definition.mime {
+        headers.push(("Content-Type", &mime.content_type));
+    }
+    headers.extend(to.definition.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let timeout_s = to.definition.timeout_s.unwrap_or(machine.app.settings.delivery.timeout_s);
+    let timeout = Duration::from_secs(u64::from(timeout_s));
+    machine.sender.post(Post { url: endpoint, headers: &headers, body: letter.body, timeout }).await
+}
+
+/// Whether the subscriber may read what an event is about, by what they may do now. Of a deletion there is nothing to read.
+async fn may_see(machine: &Machine, to: &Subscriber, event: &Event) -> Result<bool, StoreError> {
+    let sight = to.sight(&machine.app, event.resource_type).await?;
+    Ok(match (&*sight, &event.body) {
+        (Sight::Nothing, _) => false,
+        (Sight::Everything, _) | (Sight::Only(_), None) => true,
+        (Sight::Only(_), Some(body)) => {
+            let target = Target { resource_type: event.resource_type, id: event.id.clone() };
+            stored(body).is_ok_and(|body| sight.reaches(&machine.app, &target, event.at, &body))
+        }
+    })
+}
+
+fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a> {
+    let stamp = Stamp { bundle: Uuid::new_v4(), status: Uuid::new_v4(), now: machine.app.now() };
+    Head {
+        base: machine.app.base(),
+        subscription_id: &to.id,
+        topic: to.definition.topic_url(),
+        status,
+        content: to.definition.content,
+        errors: &[],
+        stamp,
+    }
+}
+
+/// An event as notifications tell of it.
+pub(crate) fn item(event: &Event) -> Item<'_> {
+    let how = match event.kind {
+        change::Kind::Create => How::Create,
+        change::Kind::Update => How::Update,
+        change::Kind::Delete => How::Delete,
+        change::Kind::UpdateAsCreate => How::UpdateAsCreate,
+    };
+    Item {
+        number: event.number,
+        at: event.at,
+        resource_type: event.resource_type,
+        id: &event.id,
+        version: event.version,
+        how,
+        body: event.body.as_deref(),
+    }
+}
+
+/// JSON as the recipient wants it.
+fn rendered(to: &Subscriber, json: String) -> Bytes {
+    if to.definition.mime.as_ref().is_some_and(|mime| mime.is_xml) {
+        let xml = stored(&json).and_then(|body| xml::to_xml(&body));
+        match xml {
+            Ok(xml) => return Bytes::from(xml),
+            Err(error) => tracing::error!(%error, "a notification could not be written as XML"),
+        }
+    }
+    Bytes::from(json)
+}
+
+/// This directory, in the ids of what it sends.
+fn name(machine: &Machine) -> &str {
+    machine.app.urn.rsplit(':').next().unwrap_or_default()
+}
+
+/// The same for the same events, another for others: a recipient may throw away what it has seen.
+fn id(machine: &Machine, to: &Subscriber, events: &[Event]) -> String {
+    let numbers: Vec<i64> = events.iter().map(|event| event.number).collect();
+    let (first, last) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
+    let count = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+    let (name, lane) = (name(machine), to.lane);
+    if count == 1 {
+        return format!("event_{name}_{lane}_{first}");
+    }
+    if last - first + 1 == count {
+        return format!("event_{name}_{lane}_{first}_{last}");
+    }
+    let list = serde_json::json!(numbers).to_string();
+    let digest = openssl::sha::sha256(list.as_bytes());
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("event_{name}_{lane}_{first}_{last}_{short}")
+}

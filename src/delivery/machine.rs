@@ -1,0 +1,290 @@
+//! The thread that delivers: it follows the log, fans it out, and keeps a worker going for each lane that has something to do.
+//!
+//! It reads the state of things from the database and needs no messages to go on after a crash: a commit, another node and the
+//! clock only wake it early.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::LocalSet;
+
+use crate::app::App;
+use crate::fhir::types::Instant;
+use crate::interactions::subscription;
+use crate::net::sender::Sender;
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::lanes::{self, Node};
+use crate::store::notifications;
+use crate::store::presence::Presence;
+use crate::subscriptions::definition::Status;
+
+use super::breaker::Breakers;
+use super::fan_out::{self, Round};
+use super::recorder::Recorder;
+use super::roster::{self, Roster};
+use super::schedule::Schedule;
+use super::worker::{self, Handle};
+
+/// How often is looked for what nobody told of.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a node is believed to live without a sign, and how often it gives one, in microseconds.
+const BELIEVED: i64 = 60_000_000;
+const SIGN_EVERY: i64 = 15_000_000;
+/// Lanes that are taken at once.
+const CLAIMED_MAX: i64 = 20_000;
+/// How often what is old is forgotten, in microseconds, and how much of it at once.
+const FORGET_EVERY: i64 = 60_000_000;
+const FORGOTTEN_MAX: i64 = 5_000;
+/// Calls at once to those that failed or were slow the last time, so that the others are not kept waiting.
+const SLOW_MAX: usize = 64;
+
+/// A machine that runs. It stops when this is dropped.
+pub struct Running {
+    stop: watch::Sender<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of deliveries has panicked");
+        }
+    }
+}
+
+/// Starts to deliver, on a thread of its own.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(app: &Arc<App>) -> std::io::Result<Running> {
+    let (stop, stopped) = watch::channel(false);
+    let app = Arc::clone(app);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("delivery".into()).spawn(move || {
+        runtime.block_on(async {
+            let mut ended = stopped.clone();
+            tokio::select! {
+                () = keep_running(&app) => {}
+                _ = ended.wait_for(|stop| *stop) => {}
+            }
+        });
+    })?;
+    Ok(Running { stop, thread: Some(thread) })
+}
+
+/// Runs, again after whatever ends it.
+async fn keep_running(app: &Arc<App>) {
+    let mut is_standing_by = false;
+    loop {
+        match Presence::join(&app.store).await {
+            Ok(Some(presence)) => {
+                is_standing_by = false;
+                let local = LocalSet::new();
+                if let Err(error) = local.run_until(run(app, presence)).await {
+                    tracing::error!(%error, "deliveries are interrupted; they go on when the database can be used");
+                }
+            }
+            Ok(None) if !is_standing_by => {
+                is_standing_by = true;
+                tracing::info!("another process delivers from this database; this one stands by");
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "deliveries cannot start yet"),
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// What dispatcher and workers share.
+pub(super) struct Machine {
+    pub app: Arc<App>,
+    pub node: i64,
+    pub roster: RefCell<Roster>,
+    /// See [`crate::store::changes::Mark`]; what this node has found out since it was stored.
+    pub horizon: Cell<i64>,
+    pub recorder: Recorder,
+    pub sender: Sender,
+    pub schedule: Schedule,
+    pub breakers: Breakers,
+    /// Calls at once: all, those to who was slow, and those to one host.
+    pub calls: Semaphore,
+    pub slow_calls: Semaphore,
+    hosts: RefCell<HashMap<String, Rc<Semaphore>>>,
+    workers: Rc<RefCell<HashMap<i64, Rc<Handle>>>>,
+    /// Wakes the dispatcher.
+    pub nudge: Notify,
+}
+
+impl Machine {
+    /// Learns of the Subscriptions as they are at a position of the log, and lets their workers know.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the statements.
+    pub async fn catch_up(&self, position: i64) -> Result<Vec<i64>, StoreError> {
+        let after = self.roster.borrow().changed();
+        let news = self.app.store.read(async |conn: &mut Conn| roster::news(conn, after).await).await?;
+        let changed = self.roster.borrow_mut().take(&self.app, news);
+        self.passed(position);
+        Ok(changed)
+    }
+
+    /// Notes how far the log has been fanned out, for those who follow.
+    pub fn passed(&self, position: i64) {
+        self.roster.borrow_mut().pass(position);
+        self.app.fanned_out.send_replace(position);
+    }
+
+    /// The places for calls to a host.
+    pub fn host(&self, host: &str) -> Rc<Semaphore> {
+        let mut hosts = self.hosts.borrow_mut();
+        // Those that nobody waits at need not be kept.
+        if hosts.len() > 10_000 {
+            hosts.retain(|_, places| Rc::strong_count(places) > 1);
+        }
+        let places = usize::try_from(self.app.settings.delivery.per_host_max).unwrap_or(1);
+        Rc::clone(hosts.entry(host.to_owned()).or_insert_with(|| Rc::new(Semaphore::new(places))))
+    }
+}
+
+async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
+    let settings = &app.settings.delivery;
+    let workers: Rc<RefCell<HashMap<i64, Rc<Handle>>>> = Rc::default();
+    let lost = {
+        let workers = Rc::clone(&workers);
+        move |lane: i64| {
+            if let Some(handle) = workers.borrow().get(&lane) {
+                handle.stop();
+            }
+        }
+    };
+    let node = presence.node();
+    let calls = usize::try_from(settings.concurrency_max).unwrap_or(1);
+    let machine = Rc::new(Machine {
+        app: Arc::clone(app),
+        node,
+        roster: RefCell::default(),
+        horizon: Cell::new(0),
+        recorder: Recorder::start(app.store.clone(), node, lost),
+        sender: Sender::with_http(&app.settings.net, settings.allow_http).map_err(StoreError::unavailable)?,
+        schedule: Schedule::new(settings),
+        breakers: Breakers::new(settings),
+        calls: Semaphore::new(calls),
+        slow_calls: Semaphore::new(SLOW_MAX.min(calls)),
+        hosts: RefCell::default(),
+        workers,
+        nudge: Notify::new(),
+    });
+    let mut additions = app.store.additions();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut signed_at, mut forgot_at) = (0, 0);
+    loop {
+        let is_tick = tokio::select! {
+            _ = additions.changed() => false,
+            () = presence.heard() => true,
+            () = machine.nudge.notified() => true,
+            _ = tick.tick() => true,
+        };
+        if presence.is_lost() {
+            return Err(StoreError::unavailable("the connection on which nodes see each other is gone"));
+        }
+        let mut told = Vec::new();
+        loop {
+            match fan_out::round(&machine).await? {
+                Round::Idle => break,
+                Round::Overtaken => {}
+                Round::Done(lanes) => {
+                    // Those that are at work already hear of it at once.
+                    told.extend(lanes.into_iter().filter(|lane| !wake(&machine, *lane)));
+                    if !told.is_empty() {
+                        claim(&machine, &presence, &mut told).await?;
+                    }
+                }
+            }
+        }
+        if !is_tick {
+            continue;
+        }
+        let now = app.now().0;
+        claim(&machine, &presence, &mut told).await?;
+        look_after_subscriptions(&machine).await;
+        if now - signed_at >= SIGN_EVERY {
+            signed_at = now;
+            let until = Instant(now + BELIEVED);
+            app.store.write(async move |conn: &mut Conn| lanes::keep(conn, node, until).await).await?;
+        }
+        if now - forgot_at >= FORGET_EVERY {
+            forgot_at = now;
+            let before = Instant(now - i64::from(settings.attempts_days) * 86_400_000_000);
+            let forget = async move |conn: &mut Conn| notifications::forget_attempts(conn, before, FORGOTTEN_MAX).await;
+            app.store.write(forget).await?;
+        }
+    }
+}
+
+/// Wakes the worker of a lane; false when there is none.
+fn wake(machine: &Machine, lane: i64) -> bool {
+    match machine.workers.borrow().get(&lane) {
+        Some(handle) => {
+            handle.wake();
+            true
+        }
+        None => false,
+    }
+}
+
+/// Takes the lanes that have something to do and that nobody else holds, and gets workers going for them.
+async fn claim(machine: &Rc<Machine>, presence: &Presence, told: &mut Vec<i64>) -> Result<(), StoreError> {
+    told.clear();
+    let app = &machine.app;
+    let now = app.now();
+    let living = app.store.read(async |conn: &mut Conn| presence.living(conn).await).await?;
+    let by = Node { node: machine.node, until: Instant(now.0 + BELIEVED), living };
+    let beating = machine.roster.borrow().beating();
+    let unit = async move |conn: &mut Conn| lanes::claim(conn, &by, beating.clone(), now, CLAIMED_MAX).await;
+    for lane in app.store.write(unit).await? {
+        if wake(machine, lane) {
+            continue;
+        }
+        let handle = Rc::new(Handle::default());
+        machine.workers.borrow_mut().insert(lane, Rc::clone(&handle));
+        let worker = Rc::clone(machine);
+        tokio::task::spawn_local(async move {
+            worker::run(&worker, lane, &handle).await;
+            // Another one may have taken its place already.
+            let mut workers = worker.workers.borrow_mut();
+            if workers.get(&lane).is_some_and(|it| Rc::ptr_eq(it, &handle)) {
+                workers.remove(&lane);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Turns off what has ended, and what cannot be used.
+async fn look_after_subscriptions(machine: &Machine) {
+    let app = &machine.app;
+    let ended = machine.roster.borrow().ended(app.now());
+    for (id, version) in ended {
+        set(machine, &id, version, Status::Off, None).await;
+    }
+    let unusable = machine.roster.borrow_mut().take_unusable();
+    for it in unusable {
+        set(machine, &it.id, it.version, Status::Error, Some(it.reason)).await;
+    }
+}
+
+/// Changes the status of a Subscription, unless it is another version by now.
+pub(super) async fn set(machine: &Machine, id: &str, version: i64, status: Status, error: Option<String>) {
+    if let Err(failed) = subscription::set_status(&machine.app, id, version, status, error).await {
+        tracing::warn!(subscription = id, error = %failed, "the status of a Subscription could not be changed");
+    }
+}
