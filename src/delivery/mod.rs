@@ -5,6 +5,7 @@ pub mod breaker;
 mod fan_out;
 mod letter;
 pub mod machine;
+pub mod operate;
 mod outcome;
 mod recorder;
 mod roster;

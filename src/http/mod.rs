@@ -1,6 +1,7 @@
 //! The only user of actix-web: routes, what a request says beside its body, and how an answer is shaped.
 
 mod address;
+mod api;
 mod body;
 mod cors;
 mod fhir;

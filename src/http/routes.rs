@@ -2,6 +2,7 @@
 
 use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, post, put, resource, scope, to};
 
+use super::api::lanes;
 use super::smart::consent;
 use super::{fhir, health, operations, smart};
 
@@ -128,6 +129,22 @@ pub fn routes(config: &mut ServiceConfig) {
             .service(auth("/login", "POST").route(post().to(consent::log_in)))
             .service(auth("/consent", "POST").route(post().to(consent::decide)))
             .service(auth("/logout", "POST").route(post().to(consent::log_out)))
+            .default_service(to(fhir::not_found)),
+    );
+    config.service(
+        scope("/api/v1")
+            .service(url("/lanes", "GET, HEAD").route(get().to(lanes::list)).route(head().to(lanes::list)))
+            .service(
+                url("/lanes/{lane}/attempts", "GET, HEAD")
+                    .route(get().to(lanes::attempts))
+                    .route(head().to(lanes::attempts)),
+            )
+            .service(url("/lanes/{lane}/held", "GET, HEAD").route(get().to(lanes::held)).route(head().to(lanes::held)))
+            .service(url("/lanes/{lane}/pause", "POST").route(post().to(lanes::pause)))
+            .service(url("/lanes/{lane}/resume", "POST").route(post().to(lanes::resume)))
+            .service(url("/lanes/{lane}/restart", "POST").route(post().to(lanes::restart)))
+            .service(url("/lanes/{lane}/redrive", "POST").route(post().to(lanes::redrive)))
+            .service(url("/lanes/{lane}", "GET, HEAD").route(get().to(lanes::show)).route(head().to(lanes::show)))
             .default_service(to(fhir::not_found)),
     );
     config.default_service(to(fhir::not_found));

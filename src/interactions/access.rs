@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::auth::caller::Caller;
+use crate::auth::caller::{self, Caller};
 use crate::auth::policy::{self, Constraint, Permission};
-use crate::auth::scope::Access;
+use crate::auth::scope::{Access, Module, Scope};
 use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::matching::{self, Subject};
@@ -87,6 +87,20 @@ pub fn denied(caller: &Caller, access: Access, resource_type: ResourceType) -> F
     }
     let sentence = format!("The access token does not allow this; it takes a scope such as {needed}.");
     FhirError::new(Kind::Forbidden, sentence)
+}
+
+/// Lets those pass who may read, or change, a module.
+///
+/// # Errors
+/// 401 for a caller without a token, 403 for one whose token does not name the module.
+pub fn require_module(caller: &Caller, module: Module, is_write: bool) -> Result<(), FhirError> {
+    if caller.identity.kind == caller::Kind::Operator || caller.identity.scopes.has_module(module, is_write) {
+        return Ok(());
+    }
+    let needed = Scope::Module { module, is_write };
+    let sentence = format!("This needs an access token with the scope {needed}.");
+    let kind = if caller.is_anonymous() { Kind::Unauthenticated } else { Kind::Forbidden };
+    Err(FhirError::new(kind, sentence))
 }
 
 impl Sight {

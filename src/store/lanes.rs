@@ -331,3 +331,33 @@ pub async fn pause(conn: &mut Conn, lane: i64, is_paused: bool) -> Result<(), St
     sql.i16(i16::from(is_paused)).text(", due_at = 0 WHERE lane = ").i64(lane);
     conn.execute(&sql).await.map(|_rows| ())
 }
+
+/// Lets whoever takes the lane next begin from what is stored: the node that holds it finds that it does not any more.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn restart(conn: &mut Conn, lane: i64) -> Result<(), StoreError> {
+    let mut sql = conn.sql("UPDATE lane SET holder = NULL, due_at = 0 WHERE lane = ");
+    sql.i64(lane);
+    conn.execute(&sql).await.map(|_rows| ())
+}
+
+/// Owes everything from a number on once more. The lane has to be restarted with it.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn rewind(conn: &mut Conn, lane: i64, number: i64) -> Result<(), StoreError> {
+    let mut sql = conn.sql("UPDATE lane SET settled = ");
+    sql.i64(number - 1).text(" WHERE lane = ").i64(lane).text(" AND settled >= ").i64(number);
+    conn.execute(&sql).await.map(|_rows| ())
+}
+
+/// When the change was made that a lane owes first; `None` when it owes nothing.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn owed_since(conn: &mut Conn, lane: &Lane) -> Result<Option<Instant>, StoreError> {
+    let mut sql = conn.sql("SELECT v.at FROM notification n JOIN version v ON v.seq = n.seq WHERE n.lane = ");
+    sql.i64(lane.lane).text(" AND n.number = ").i64(lane.settled + 1);
+    Ok(conn.first::<(st::BigInt,), (i64,)>(&sql).await?.map(|row| Instant(row.0)))
+}

@@ -221,3 +221,45 @@ pub async fn forget_attempts(conn: &mut Conn, before: Instant, limit: i64) -> Re
     sql.i64(before.0).text(" ORDER BY at LIMIT ").i64(limit).text(")");
     conn.execute(&sql).await
 }
+
+/// Which events are to be sent again.
+#[derive(Clone, Debug)]
+pub enum Again {
+    /// Those that were given up.
+    Dead,
+    /// These, whether they were delivered or given up.
+    Numbers(Vec<i64>),
+}
+
+/// Has events sent again, those about one resource only if that is named, each by itself; how many there are. What is not
+/// settled yet is sent in any case.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn again(
+    conn: &mut Conn,
+    lane: i64,
+    which: &Again,
+    resource: Option<(ResourceType, &str)>,
+    now: Instant,
+) -> Result<usize, StoreError> {
+    let mut sql = conn.sql(
+        "INSERT INTO held (lane, number, subject, tries, since, due_at, dead) \
+         SELECT n.lane, n.number, v.rid, 0, ",
+    );
+    sql.i64(now.0).text(", 0, 0 FROM notification n JOIN version v ON v.seq = n.seq JOIN resource r ON r.rid = v.rid ");
+    sql.text("JOIN lane l ON l.lane = n.lane WHERE n.number <= l.settled AND n.lane = ").i64(lane);
+    match which {
+        Again::Dead => {
+            sql.text(" AND EXISTS (SELECT 1 FROM held d WHERE d.lane = n.lane AND d.number = n.number AND d.dead = 1)");
+        }
+        Again::Numbers(numbers) => {
+            sql.text(" AND n.number").in_i64s(numbers.clone());
+        }
+    }
+    if let Some((resource_type, id)) = resource {
+        sql.text(" AND r.rtype = ").i16(resource_type.code()).text(" AND r.id = ").str(id);
+    }
+    sql.text(" ON CONFLICT (lane, number) DO UPDATE SET tries = 0, due_at = 0, dead = 0");
+    conn.execute(&sql).await
+}
