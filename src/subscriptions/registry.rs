@@ -36,7 +36,7 @@ pub struct Matches<K> {
 }
 
 /// The definitions of active subscriptions, by the changes that concern them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Registry<K> {
     definitions: HashMap<K, Arc<Definition>>,
     places: HashMap<(ResourceType, Interaction), BTreeMap<When, Place<K>>>,

@@ -15,7 +15,7 @@ use super::keys::{self, Equality, Key};
 type GroupId = u64;
 
 /// Subscriptions whose filters are the same.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group<K> {
     /// Of its first member; its filters are those of all.
     definition: Arc<Definition>,
@@ -24,7 +24,7 @@ struct Group<K> {
     members: BTreeSet<K>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place<K> {
     groups: HashMap<GroupId, Group<K>>,
     /// The group of those with these conditions, written as [`conditions`] does.
