@@ -67,6 +67,13 @@ impl<'a> Event<'a> {
         };
         Some(Subject { resource_type: self.resource_type, id: self.id, last_updated, entries })
     }
+
+    /// The version that an update replaced, for [`crate::search::matching`].
+    pub fn replaced(&self) -> Option<Subject<'a>> {
+        let State { body, entries } = self.before.filter(|_| self.interaction == Interaction::Update)?;
+        let last_updated = last_updated(body).unwrap_or(self.at);
+        Some(Subject { resource_type: self.resource_type, id: self.id, last_updated, entries })
+    }
 }
 
 fn last_updated(body: &Value) -> Option<Instant> {

@@ -53,7 +53,7 @@ impl ErrorCode {
     }
 }
 
-/// An error of a subscription, with a sentence about it.
+/// An error of a subscription, with a sentence about it, which is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// `None` for what none of the codes says.

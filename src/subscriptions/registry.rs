@@ -9,6 +9,7 @@ use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 
 use crate::fhir::types::ResourceType;
+use crate::search::matching::Subject;
 
 use super::definition::Definition;
 use super::trigger::When;
@@ -35,7 +36,7 @@ pub struct Matches<K> {
 }
 
 /// The definitions of active subscriptions, by the changes that concern them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Registry<K> {
     definitions: HashMap<K, Arc<Definition>>,
     places: HashMap<(ResourceType, Interaction), BTreeMap<When, Place<K>>>,
@@ -127,7 +128,10 @@ impl<K: Copy + Eq + Hash + Ord> Registry<K> {
         let mut matches = Matches { keys: Vec::new(), evaluations: 0 };
         for (when, place) in self.places.get(&(event.resource_type, event.interaction)).into_iter().flatten() {
             if when.holds(event) {
-                place.find(event, &self.hasher, &mut matches);
+                // Who asks for changes between two versions means what left as well as what came.
+                let replaced = event.replaced().filter(|_| when.compares());
+                let subjects: Vec<Subject<'_>> = event.subject().into_iter().chain(replaced).collect();
+                place.find(&subjects, event.resource_type, &self.hasher, &mut matches);
             }
         }
         matches.keys.sort_unstable();

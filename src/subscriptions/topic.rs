@@ -146,3 +146,30 @@ fn national(topics: &mut Vec<Topic>) {
             .to_vec(),
     ));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_topic_has_a_url_of_its_own() {
+        let urls: HashSet<&str> = topics().iter().map(|topic| topic.url.as_str()).collect();
+        assert_eq!((topics().len(), urls.len()), (8 * 4 + 9 + 2 + 1, topics().len()));
+        for topic in topics() {
+            assert!(super::topic(&topic.url).is_some_and(|found| found.url == topic.url));
+            assert!(!topic.triggers.is_empty() && topic.filters.iter().all(|it| it.params.len() > 5), "{}", topic.url);
+        }
+        assert!(topic("urn:plumbline:topic:location-update|1.0.0").is_some());
+        assert!(topic("urn:plumbline:topic:location").is_none());
+    }
+
+    #[test]
+    fn filters_are_of_all_types_of_a_topic() {
+        let membership = topic("http://ndh.org/topic/networkmembership-create-modified-or-delete").expect("a topic");
+        let types: Vec<ResourceType> = membership.types().collect();
+        assert_eq!(types, [ResourceType::PractitionerRole, ResourceType::OrganizationAffiliation]);
+        assert!(membership.filters.iter().all(|it| it.params.iter().any(|param| param.code == "network")));
+    }
+}

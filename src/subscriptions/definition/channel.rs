@@ -82,6 +82,11 @@ fn endpoint(channel: &Value, context: &Context<'_>, issues: &mut Issues) -> Opti
         issues.add(IssueCode::Required, "A rest-hook has an endpoint.", at);
         return None;
     };
+    // A parser of URLs passes over line breaks and the like.
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        issues.add(IssueCode::Value, "An endpoint has no white space in it.", at);
+        return None;
+    }
     let wrong = match Url::parse(text) {
         Err(error) => format!("'{}' is no absolute URL: {error}.", excerpt(text)),
         Ok(_) if text.len() > context.bounds.endpoint_bytes_max => {

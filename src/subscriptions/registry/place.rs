@@ -5,10 +5,9 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 use crate::fhir::types::ResourceType;
-use crate::search::matching;
+use crate::search::matching::{self, Subject};
 use crate::search::query::Filter;
 use crate::subscriptions::definition::Definition;
-use crate::subscriptions::event::Event;
 
 use super::Matches;
 use super::keys::{self, Equality, Key};
@@ -16,7 +15,7 @@ use super::keys::{self, Equality, Key};
 type GroupId = u64;
 
 /// Subscriptions whose filters are the same.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group<K> {
     /// Of its first member; its filters are those of all.
     definition: Arc<Definition>,
@@ -25,7 +24,7 @@ struct Group<K> {
     members: BTreeSet<K>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place<K> {
     groups: HashMap<GroupId, Group<K>>,
     /// The group of those with these conditions, written as [`conditions`] does.
@@ -110,19 +109,26 @@ impl<K: Copy + Ord> Place<K> {
         all.min_by_key(cost).map_or_else(Vec::new, |equality| equality.keys)
     }
 
-    /// Adds the members of every group whose filters hold.
-    pub(super) fn find(&self, event: &Event<'_>, hasher: &RandomState, matches: &mut Matches<K>) {
-        let subject = event.subject();
+    /// Adds the members of every group whose filters hold for one of the subjects: versions of the resource that changed.
+    pub(super) fn find(
+        &self,
+        subjects: &[Subject<'_>],
+        base: ResourceType,
+        hasher: &RandomState,
+        matches: &mut Matches<K>,
+    ) {
         let mut found: Vec<GroupId> = self.others.iter().copied().collect();
-        if let Some(subject) = subject.as_ref().filter(|_| !self.by_key.is_empty()) {
-            found.extend(keys::of(subject, hasher).filter_map(|key| self.by_key.get(&key)).flatten());
+        if !self.by_key.is_empty() {
+            for subject in subjects {
+                found.extend(keys::of(subject, hasher).filter_map(|key| self.by_key.get(&key)).flatten());
+            }
             found.sort_unstable();
             found.dedup();
         }
         for group in found.iter().filter_map(|id| self.groups.get(id)) {
-            let filters = group.definition.filters_on(event.resource_type);
+            let filters = group.definition.filters_on(base);
             let holds = filters.is_empty()
-                || subject.as_ref().is_some_and(|subject| {
+                || subjects.iter().any(|subject| {
                     matches.evaluations += 1;
                     matching::all_hold(filters, subject) == Some(true)
                 });

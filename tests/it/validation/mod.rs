@@ -6,6 +6,7 @@ mod command;
 mod definitions;
 mod findings;
 mod mutations;
+mod notifications;
 mod operation;
 mod packages;
 mod properties;
