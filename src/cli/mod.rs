@@ -8,6 +8,7 @@ pub mod export;
 pub mod import;
 mod key;
 mod knowledge;
+mod lanes;
 mod output;
 mod package;
 mod serve;
@@ -74,6 +75,7 @@ enum Command {
     User(user::UserArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
+    Lanes(lanes::LanesArgs),
     /// Print every setting with its default and its meaning
     Settings,
 }
@@ -133,6 +135,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Client(args) => on_directory(settings, async |app| client::run(app, &args).await),
         Command::User(args) => on_directory(settings, async |app| user::run(app, &args).await),
         Command::Key(args) => on_directory(settings, async |app| key::run(app, &args).await),
+        Command::Lanes(args) => on_directory(settings, async |app| lanes::run(app, &args).await),
         Command::Token(args) => on_directory(settings, async |app| token::run(app, &args).await),
         Command::Settings => Ok(ExitCode::SUCCESS),
     }
