@@ -3,3 +3,4 @@
 
 pub mod breaker;
 pub mod schedule;
+pub mod signature;
