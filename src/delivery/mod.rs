@@ -2,5 +2,7 @@
 //! are left alone for now.
 
 pub mod breaker;
+pub mod keys;
 pub mod schedule;
+pub mod secrets;
 pub mod signature;
