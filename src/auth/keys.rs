@@ -74,7 +74,7 @@ impl UnitError for KeyError {
     }
 }
 
-/// What seals private keys in the database: 32 bytes from the settings, or from a file that only its owner reads.
+/// What seals private keys and secrets in the database: 32 bytes from the settings, or from a file that only its owner reads.
 #[derive(Clone)]
 pub struct Seal {
     key: [u8; SEAL_BYTES],
@@ -128,8 +128,11 @@ impl Seal {
         Self::read(&fs::read_to_string(path).map_err(fault)?, format!("the file {}", path.display()))
     }
 
-    /// AES-256-GCM: nonce, tag, ciphertext. The key's name is sealed in, so that two keys cannot be swapped.
-    fn close(&self, kid: &str, plain: &[u8]) -> Result<String, KeyError> {
+    /// AES-256-GCM in base64: nonce, tag, ciphertext. The key's name is sealed in, so that two keys cannot be swapped.
+    ///
+    /// # Errors
+    /// [`KeyError::Crypto`].
+    pub fn close(&self, kid: &str, plain: &[u8]) -> Result<String, KeyError> {
         let mut nonce = [0; NONCE_BYTES];
         openssl::rand::rand_bytes(&mut nonce)?;
         let mut tag = [0; TAG_BYTES];
@@ -137,7 +140,11 @@ impl Seal {
         Ok(STANDARD.encode([nonce.as_slice(), &tag, &sealed].concat()))
     }
 
-    fn unclose(&self, kid: &str, sealed: &str) -> Result<Vec<u8>, KeyError> {
+    /// What was closed under this name.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherSeal`] when it was closed under another name, or with another seal.
+    pub fn unclose(&self, kid: &str, sealed: &str) -> Result<Vec<u8>, KeyError> {
         let other = || KeyError::OtherSeal { place: self.place.clone() };
         let bytes = STANDARD.decode(sealed).map_err(|_unreadable| other())?;
         let (nonce, rest) = bytes.split_at_checked(NONCE_BYTES).ok_or_else(other)?;

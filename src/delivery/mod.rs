@@ -1,8 +1,17 @@
-//! Delivery of notifications to other servers: what each attempt is signed with, when the next one is due, and which servers
-//! are left alone for now.
+//! How changes reach those who asked for them, losing nothing.
+//!
+//! A commit adds to the log. [`fan_out`] walks the log behind its mark, finds out who is to be told ([`roster`]), and gives each
+//! event the next number of each lane, in one transaction. A worker for each lane ([`worker`]) sends what is owed, one
+//! call at a time: [`letter`] writes and signs it, [`outcome`] reads the answer, [`schedule`] and [`breaker`] say when to
+//! try again, [`recorder`] keeps how far the lane has come. [`machine`] is the thread on which all of this happens.
+//!
+//! A lane belongs to one node at a time, which is known by a lock that ends with its process
+//! ([`crate::store::presence`]). What a node that dies had sent without having it recorded is sent again, under the same numbers:
+//! at least once, in order, and never another event under a number.
 
 pub mod breaker;
 mod fan_out;
+pub mod keys;
 mod letter;
 pub mod machine;
 pub mod operate;
@@ -10,4 +19,6 @@ mod outcome;
 mod recorder;
 mod roster;
 pub mod schedule;
+pub mod secrets;
+pub mod signature;
 mod worker;

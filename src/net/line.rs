@@ -94,7 +94,7 @@ impl Bar {
 /// As the resolver of a client it hands out the addresses that are connected to, so that no name can mean one address
 /// when it is checked and another when it is called.
 #[derive(Clone, Debug)]
-pub(super) struct Door {
+struct Door {
     guard: Arc<Guard>,
     is_public_open: bool,
 }

@@ -2,7 +2,7 @@
 //!
 //! A URL to call may come from whoever writes to the directory or registers with it. Called without care it would reach
 //! what only this machine can: the metadata of a cloud, a database, a router. So [`guard`] says which addresses may be
-//! called, and [`line`] asks it about the very address that it connects to. [`client`] fetches, [`sender`] posts.
+//! called, and [`mod@line`] asks it about the very address that it connects to. [`client`] fetches, [`sender`] posts.
 
 pub mod client;
 pub mod guard;
