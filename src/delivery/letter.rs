@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::fhir::xml;
 use crate::interactions::access::Sight;
+use crate::interactions::subscription::NAME;
 use crate::interactions::write::stored;
 use crate::net::NetError;
 use crate::net::sender::{Answered, Post};
@@ -18,8 +20,10 @@ use crate::store::notifications::Event;
 use crate::subscriptions::definition::{Kind, Status};
 use crate::subscriptions::notification::{self, Head, How, Item, Stamp};
 
+use super::keys::KeysError;
 use super::machine::Machine;
 use super::roster::Subscriber;
+use super::signature::{self, SignFault};
 
 /// Bytes of resources in one call, unless a single one has more.
 pub(super) const BYTES_MAX: usize = 1_048_576;
@@ -29,6 +33,17 @@ pub(super) struct Letter {
     /// The same for the same events, however often they are sent.
     id: String,
     body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(super) enum PostError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("this server cannot sign what it sends")]
+    Keys(#[from] KeysError),
+    #[error("this server cannot sign what it sends")]
+    Sign(#[from] SignFault),
 }
 
 /// Asks whether the recipient is there.
@@ -77,27 +92,32 @@ pub(super) async fn events(
 /// Posts a message, signed now.
 ///
 /// # Errors
-/// [`NetError`] when no status comes back.
+/// [`PostError`] when it could not be signed, or no status comes back.
 pub(super) async fn post(
     machine: &Machine,
     to: &Subscriber,
     endpoint: &str,
     letter: Letter,
-) -> Result<Answered, NetError> {
-    let timestamp = machine.app.now().0.div_euclid(1_000_000);
-    let signature: Option<String> = None;
-    let timestamp = timestamp.to_string();
-    let mut headers: Vec<(&str, &str)> = vec![("webhook-id", &letter.id), ("webhook-timestamp", &timestamp)];
-    if let Some(signature) = &signature {
-        headers.push(("webhook-signature", signature));
-    }
+) -> Result<Answered, PostError> {
+    let now = machine.app.now();
+    let timestamp_s = now.0.div_euclid(1_000_000);
+    // The newest key of each kind first, and those before it as long as they overlap.
+    let mut keys = machine.secrets.signing(&format!("{NAME}{}", to.id), now).await?;
+    keys.extend(machine.keys.ring().signing(now));
+    let signature = signature::sign(&keys, &letter.id, timestamp_s, &letter.body)?;
+    let timestamp = timestamp_s.to_string();
+    let mut headers: Vec<(&str, &str)> = vec![
+        (signature::ID_HEADER, &letter.id),
+        (signature::TIMESTAMP_HEADER, &timestamp),
+        (signature::SIGNATURE_HEADER, &signature),
+    ];
     if let Some(mime) = &to.definition.mime {
         headers.push(("Content-Type", &mime.content_type));
     }
     headers.extend(to.definition.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let timeout_s = to.definition.timeout_s.unwrap_or(machine.app.settings.delivery.timeout_s);
     let timeout = Duration::from_secs(u64::from(timeout_s));
-    machine.sender.post(Post { url: endpoint, headers: &headers, body: letter.body, timeout }).await
+    Ok(machine.sender.post(Post { url: endpoint, headers: &headers, body: letter.body, timeout }).await?)
 }
 
 /// Whether the subscriber may read what an event is about, by what they may do now. Of a deletion there is nothing to read.

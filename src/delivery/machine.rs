@@ -25,9 +25,11 @@ use crate::subscriptions::definition::Status;
 
 use super::breaker::Breakers;
 use super::fan_out::{self, Round};
+use super::keys::Keys;
 use super::recorder::Recorder;
 use super::roster::{self, Roster};
 use super::schedule::Schedule;
+use super::secrets::Secrets;
 use super::worker::{self, Handle};
 
 /// How often is looked for what nobody told of.
@@ -112,6 +114,8 @@ pub(super) struct Machine {
     pub horizon: Cell<i64>,
     pub recorder: Recorder,
     pub sender: Sender,
+    pub keys: Keys,
+    pub secrets: Secrets,
     pub schedule: Schedule,
     pub breakers: Breakers,
     /// Calls at once: all, those to who was slow, and those to one host.
@@ -166,6 +170,7 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
         }
     };
     let node = presence.node();
+    let seal = app.seal().map_err(StoreError::unavailable)?;
     let calls = usize::try_from(settings.concurrency_max).unwrap_or(1);
     let machine = Rc::new(Machine {
         app: Arc::clone(app),
@@ -174,6 +179,8 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
         horizon: Cell::new(0),
         recorder: Recorder::start(app.store.clone(), node, lost),
         sender: Sender::with_http(&app.settings.net, settings.allow_http).map_err(StoreError::unavailable)?,
+        keys: Keys::open(app.store.clone(), seal.clone(), app.now()).await.map_err(StoreError::unavailable)?,
+        secrets: Secrets::new(app.store.clone(), seal),
         schedule: Schedule::new(settings),
         breakers: Breakers::new(settings),
         calls: Semaphore::new(calls),
@@ -223,6 +230,7 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
         }
         if now - forgot_at >= FORGET_EVERY {
             forgot_at = now;
+            machine.keys.refresh_if_due(Instant(now)).await.map_err(StoreError::unavailable)?;
             let before = Instant(now - i64::from(settings.attempts_days) * 86_400_000_000);
             let forget = async move |conn: &mut Conn| notifications::forget_attempts(conn, before, FORGOTTEN_MAX).await;
             app.store.write(forget).await?;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::net::NetError;
 use crate::net::sender::Answered;
+
+use super::letter::PostError;
 
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(super) enum Outcome {
 
 /// Reads an answer. 2xx is success; 410 says that nobody is there any more; 400, 409, 413, 415 and 422 are about the message;
 /// everything else, redirects among it, about the recipient.
-pub(super) fn outcome(answer: &Result<Answered, NetError>) -> Outcome {
+pub(super) fn outcome(answer: &Result<Answered, PostError>) -> Outcome {
     match answer {
         Ok(answer) if answer.is_success() => Outcome::Delivered,
         Ok(Answered { status, retry_after, .. }) => {
@@ -33,7 +34,7 @@ pub(super) fn outcome(answer: &Result<Answered, NetError>) -> Outcome {
                 _ => Outcome::Failed { why, retry_after: *retry_after },
             }
         }
-        Err(error) if error.is_permanent() => Outcome::Ended(error.to_string()),
+        Err(PostError::Net(error)) if error.is_permanent() => Outcome::Ended(error.to_string()),
         Err(error) => Outcome::Failed { why: error.to_string(), retry_after: None },
     }
 }
