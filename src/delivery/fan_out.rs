@@ -168,6 +168,12 @@ async fn give(machine: &Machine, plan: &mut Plan, change: &Pending, content: &Co
     for lane in told {
         let Some(subscriber) = machine.roster.borrow().get(lane) else { continue };
         let sight = subscriber.sight(app, change.resource_type).await?;
+        if let Sight::Nothing = *sight {
+            // Whoever may be told nothing any more is told so, rather than being left to wait.
+            let why = format!("The subscriber may not read {} any more.", change.resource_type);
+            machine.ending.borrow_mut().insert(lane, why);
+            continue;
+        }
         let is_seen = matches!(*sight, Sight::Everything) || sight.reaches_entries(&target, content.at, entries);
         if is_seen {
             plan.events.entry(lane).or_default().push(change.seq);

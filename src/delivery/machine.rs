@@ -4,7 +4,7 @@
 //! clock only wake it early.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::interactions::subscription;
 use crate::net::sender::Sender;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
-use crate::store::lanes::{self, Node};
+use crate::store::lanes::{self, Node, State};
 use crate::store::notifications;
 use crate::store::presence::Presence;
 use crate::subscriptions::definition::Status;
@@ -41,6 +41,7 @@ const SIGN_EVERY: i64 = 15_000_000;
 const CLAIMED_MAX: i64 = 20_000;
 /// How often what is old is forgotten, in microseconds, and how much of it at once.
 const FORGET_EVERY: i64 = 60_000_000;
+const DAY: i64 = 86_400_000_000;
 const FORGOTTEN_MAX: i64 = 5_000;
 /// Calls at once to those that failed or were slow the last time, so that the others are not kept waiting.
 const SLOW_MAX: usize = 64;
@@ -123,6 +124,8 @@ pub(super) struct Machine {
     pub slow_calls: Semaphore,
     hosts: RefCell<HashMap<String, Rc<Semaphore>>>,
     workers: Rc<RefCell<HashMap<i64, Rc<Handle>>>>,
+    /// Subscriptions that have to end, by lane: why.
+    pub ending: RefCell<BTreeMap<i64, String>>,
     /// Wakes the dispatcher.
     pub nudge: Notify,
 }
@@ -187,12 +190,13 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
         slow_calls: Semaphore::new(SLOW_MAX.min(calls)),
         hosts: RefCell::default(),
         workers,
+        ending: RefCell::default(),
         nudge: Notify::new(),
     });
     let mut additions = app.store.additions();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut signed_at, mut forgot_at) = (0, 0);
+    let (mut signed_at, mut forgot_at, mut forgot_in) = (0, 0, 0);
     loop {
         let is_tick = tokio::select! {
             _ = additions.changed() => false,
@@ -231,8 +235,16 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
         if now - forgot_at >= FORGET_EVERY {
             forgot_at = now;
             machine.keys.refresh_if_due(Instant(now)).await.map_err(StoreError::unavailable)?;
-            let before = Instant(now - i64::from(settings.attempts_days) * 86_400_000_000);
+            let before = Instant(now - i64::from(settings.attempts_days) * DAY);
             let forget = async move |conn: &mut Conn| notifications::forget_attempts(conn, before, FORGOTTEN_MAX).await;
+            app.store.write(forget).await?;
+        }
+        // One lane at each tick, and then from the first one again.
+        let next = app.store.read(async |conn: &mut Conn| lanes::list(conn, forgot_in, 1).await).await?;
+        forgot_in = next.first().map_or(0, |lane| lane.lane);
+        if forgot_in > 0 {
+            let (lane, before) = (forgot_in, Instant(now - i64::from(settings.history_days) * DAY));
+            let forget = async move |conn: &mut Conn| notifications::forget(conn, lane, before, FORGOTTEN_MAX).await;
             app.store.write(forget).await?;
         }
     }
@@ -283,6 +295,12 @@ async fn look_after_subscriptions(machine: &Machine) {
     let ended = machine.roster.borrow().ended(app.now());
     for (id, version) in ended {
         set(machine, &id, version, Status::Off, None).await;
+    }
+    for (lane, why) in machine.ending.take() {
+        let subscriber = machine.roster.borrow().get(lane);
+        if let Some(subscriber) = subscriber.filter(|it| it.state != State::Failed) {
+            set(machine, &subscriber.id, subscriber.version, Status::Error, Some(why)).await;
+        }
     }
     let unusable = machine.roster.borrow_mut().take_unusable();
     for it in unusable {

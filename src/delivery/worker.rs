@@ -129,12 +129,18 @@ async fn step(machine: &Machine, lane: i64, worker: &mut Option<Worker>) -> Resu
     let Some(subscriber) = machine.roster.borrow().get(lane).filter(|it| it.version == row.version) else {
         return Ok(Step::Wait(None));
     };
+    if worker.as_ref().is_some_and(|known| known.subscriber.version != row.version) {
+        // It begins anew with what is stored, once all that was done is.
+        *worker = None;
+        let is_ours = machine.recorder.tell_and_wait(Report { lane, ..Report::default() }).await;
+        return Ok(after(is_ours));
+    }
     let known = match worker {
-        Some(known) if known.subscriber.version == row.version => known,
-        stale => {
+        Some(known) => known,
+        none => {
             let held = async |conn: &mut Conn| notifications::held(conn, lane, false, 0, i64::MAX).await;
             let held = app.store.read(held).await?;
-            stale.insert(Worker::new(&row, subscriber, held, app.now()))
+            none.insert(Worker::new(&row, subscriber, held, app.now()))
         }
     };
     known.step(machine, &row).await
@@ -256,9 +262,9 @@ impl Worker {
                 return Err(error);
             }
         };
-        if !batch.behind.is_empty() && batch.events.is_empty() {
+        if batch.events.is_empty() && work != Work::Heartbeat {
             machine.breakers.released(&self.host, machine.app.now());
-            return Ok(self.settle(machine, batch, None).await);
+            return Ok(self.pass(machine, batch, work).await);
         }
         let letter = match letter::events(machine, &self.subscriber, &batch.events, self.progress.settled).await? {
             Ok(_) if work == Work::Heartbeat => letter::heartbeat(machine, &self.subscriber, row).await,
@@ -310,7 +316,9 @@ impl Worker {
             return Ok(Batch { end: after, events: found, behind: Vec::new() });
         }
         let subjects: HashSet<i64> = self.held.values().map(|held| held.subject).collect();
-        let mut batch = Batch { end: after, events: Vec::new(), behind: Vec::new() };
+        // Numbers whose events are not kept any more are passed over.
+        let end = if found.is_empty() { row.numbered } else { after };
+        let mut batch = Batch { end, events: Vec::new(), behind: Vec::new() };
         let mut bytes = 0;
         for event in found {
             bytes += event.body.as_ref().map_or(0, String::len);
@@ -346,16 +354,11 @@ impl Worker {
             Outcome::Ended(_) => machine.breakers.released(&self.host, app.now()),
         }
         let is_ok = matches!(outcome, Outcome::Delivered);
-        let level_ok = tracing::enabled!(tracing::Level::DEBUG);
-        if !is_ok || level_ok {
-            tracing::info!(
-                subscription = self.subscriber.id,
-                host = self.host,
-                status,
-                ms,
-                ok = is_ok,
-                "called a subscriber"
-            );
+        let (subscription, host) = (&self.subscriber.id, &self.host);
+        if is_ok {
+            tracing::debug!(subscription, host, status, ms, "a subscriber took what it was sent");
+        } else {
+            tracing::warn!(subscription, host, status, ms, "a subscriber did not take what it was sent");
         }
         let excerpt = (!excerpt.is_empty()).then_some(excerpt);
         let lane = self.subscriber.lane;
@@ -383,6 +386,14 @@ impl Worker {
             tracing::info!(subscription = self.subscriber.id, "a subscriber can be reached again");
         }
         self.settle(machine, batch, Some(attempt)).await
+    }
+
+    /// Goes on where there is nothing to send: what comes next waits behind what is held, or is kept no more.
+    async fn pass(&mut self, machine: &Machine, batch: Batch, work: Work) -> Step {
+        let Work::Held(number) = work else { return self.settle(machine, batch, None).await };
+        self.held.remove(&number);
+        let report = Report { lane: self.progress.lane, let_go: vec![number], ..Report::default() };
+        after(machine.recorder.tell_and_wait(report).await)
     }
 
     /// Goes on behind a batch whose events were delivered.

@@ -263,3 +263,19 @@ pub async fn again(
     sql.text(" ON CONFLICT (lane, number) DO UPDATE SET tries = 0, due_at = 0, dead = 0");
     conn.execute(&sql).await
 }
+
+/// Forgets the oldest events of a lane that were settled, and made before a moment, at most `limit`; how many there were. What
+/// is held stays.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn forget(conn: &mut Conn, lane: i64, before: Instant, limit: i64) -> Result<usize, StoreError> {
+    let mut sql = conn.sql("DELETE FROM notification WHERE lane = ");
+    sql.i64(lane).text(" AND number IN (SELECT n.number FROM (SELECT number, seq FROM notification WHERE lane = ");
+    sql.i64(lane).text(" AND number <= (SELECT settled FROM lane WHERE lane = ").i64(lane);
+    // Numbers and moments grow together: what is not old enough among the first ends the search.
+    sql.text(") ORDER BY number LIMIT ").i64(limit).text(") n JOIN version v ON v.seq = n.seq WHERE v.at < ");
+    sql.i64(before.0).text(" AND NOT EXISTS (SELECT 1 FROM held h WHERE h.lane = ").i64(lane);
+    sql.text(" AND h.number = n.number))");
+    conn.execute(&sql).await
+}
