@@ -26,7 +26,7 @@ use crate::subscriptions::definition::Status;
 use super::breaker::Breakers;
 use super::fan_out::{self, Round};
 use super::keys::Keys;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Report};
 use super::roster::{self, Roster};
 use super::schedule::Schedule;
 use super::secrets::Secrets;
@@ -37,6 +37,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a node is believed to live without a sign, and how often it gives one, in microseconds.
 const BELIEVED: i64 = 60_000_000;
 const SIGN_EVERY: i64 = 15_000_000;
+/// How long calls under way are waited for when the server ends.
+const GRACE: Duration = Duration::from_secs(5);
 /// Lanes that are taken at once.
 const CLAIMED_MAX: i64 = 20_000;
 /// How often what is old is forgotten, in microseconds, and how much of it at once.
@@ -72,26 +74,20 @@ pub fn start(app: &Arc<App>) -> std::io::Result<Running> {
     let app = Arc::clone(app);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("delivery".into()).spawn(move || {
-        runtime.block_on(async {
-            let mut ended = stopped.clone();
-            tokio::select! {
-                () = keep_running(&app) => {}
-                _ = ended.wait_for(|stop| *stop) => {}
-            }
-        });
+        runtime.block_on(keep_running(&app, stopped));
     })?;
     Ok(Running { stop, thread: Some(thread) })
 }
 
-/// Runs, again after whatever ends it.
-async fn keep_running(app: &Arc<App>) {
+/// Runs, again after whatever ends it, until it is told to stop.
+async fn keep_running(app: &Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut is_standing_by = false;
-    loop {
+    while !*stopped.borrow() {
         match Presence::join(&app.store).await {
             Ok(Some(presence)) => {
                 is_standing_by = false;
                 let local = LocalSet::new();
-                if let Err(error) = local.run_until(run(app, presence)).await {
+                if let Err(error) = local.run_until(run(app, presence, stopped.clone())).await {
                     tracing::error!(%error, "deliveries are interrupted; they go on when the database can be used");
                 }
             }
@@ -102,7 +98,7 @@ async fn keep_running(app: &Arc<App>) {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "deliveries cannot start yet"),
         }
-        tokio::time::sleep(TICK).await;
+        let _waited = tokio::time::timeout(TICK, stopped.wait_for(|stop| *stop)).await;
     }
 }
 
@@ -161,7 +157,7 @@ impl Machine {
     }
 }
 
-async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
+async fn run(app: &Arc<App>, mut presence: Presence, mut stopped: watch::Receiver<bool>) -> Result<(), StoreError> {
     let settings = &app.settings.delivery;
     let workers: Rc<RefCell<HashMap<i64, Rc<Handle>>>> = Rc::default();
     let lost = {
@@ -203,6 +199,10 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
             () = presence.heard() => true,
             () = machine.nudge.notified() => true,
             _ = tick.tick() => true,
+            _ = stopped.wait_for(|stop| *stop) => {
+                finish(&machine).await;
+                return Ok(());
+            }
         };
         if presence.is_lost() {
             return Err(StoreError::unavailable("the connection on which nodes see each other is gone"));
@@ -247,6 +247,23 @@ async fn run(app: &Arc<App>, mut presence: Presence) -> Result<(), StoreError> {
             let forget = async move |conn: &mut Conn| notifications::forget(conn, lane, before, FORGOTTEN_MAX).await;
             app.store.write(forget).await?;
         }
+    }
+}
+
+/// Lets the calls under way come to their end, for a while, and what came of them be recorded.
+async fn finish(machine: &Machine) {
+    let finished = async {
+        loop {
+            machine.workers.borrow().values().for_each(|handle| handle.stop());
+            if machine.workers.borrow().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        machine.recorder.tell_and_wait(Report::default()).await
+    };
+    if tokio::time::timeout(GRACE, finished).await.is_err() {
+        tracing::info!("calls under way were broken off; what they carried is sent again");
     }
 }
 

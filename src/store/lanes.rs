@@ -290,7 +290,9 @@ pub async fn claim(
 /// [`StoreError`] of the statement.
 pub async fn keep(conn: &mut Conn, node: i64, until: Instant) -> Result<(), StoreError> {
     let mut sql = conn.sql("UPDATE lane SET held_until = ");
-    sql.i64(until.0).text(" WHERE holder = ").i64(node);
+    sql.i64(until.0).text(" WHERE lane IN (SELECT lane FROM lane WHERE holder = ").i64(node);
+    // In order, as all who change several lanes do.
+    sql.text(if conn.dialect() == Dialect::Postgres { " ORDER BY lane FOR UPDATE)" } else { ")" });
     conn.execute(&sql).await.map(|_rows| ())
 }
 
