@@ -68,6 +68,8 @@ pub struct App {
     pub origins: ArcSwap<HashSet<String>>,
     /// Changes when changes have been fanned out to their subscribers: the position of the last one.
     pub fanned_out: watch::Sender<i64>,
+    /// True when the server is about to end: what waits for news comes to its end then.
+    pub stopping: watch::Sender<bool>,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
@@ -130,6 +132,7 @@ impl App {
             limits,
             origins,
             fanned_out: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
             bundles,
             turns,
         }))

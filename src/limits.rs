@@ -1,4 +1,7 @@
-//! How often one client may ask: a token bucket for each address and for each SMART client.
+//! How often one client may ask: a token bucket for each address and for each SMART client. And how many of its requests may
+//! wait at once.
+
+mod places;
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,6 +13,7 @@ use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota};
 
 use crate::config;
+pub use places::{Full, Place, Places};
 
 /// Idle keys are forgotten after so many questions: no more than these can have come in between.
 const SWEEP_EVERY: usize = 100_000;
@@ -24,6 +28,8 @@ pub struct Limits {
     record: Option<Buckets<IpAddr>>,
     client: Option<Buckets<u64>>,
     hasher: RandomState,
+    /// For requests that wait for changes.
+    pub feeds: Places,
 }
 
 impl Limits {
@@ -34,6 +40,7 @@ impl Limits {
             record: Buckets::new(settings.refusals_per_s, settings.refusals_burst),
             client: Buckets::new(settings.client_per_s, settings.client_burst),
             hasher: RandomState::new(),
+            feeds: Places::new(settings.feeds_max, settings.feeds_per_client),
         }
     }
 
@@ -72,7 +79,7 @@ impl Limits {
 }
 
 /// What an address is counted as.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK_BITS).into(),
         address => address,
@@ -117,6 +124,8 @@ mod tests {
             auth_burst: burst,
             client_per_s: per_s,
             client_burst: burst,
+            feeds_max: 1,
+            feeds_per_client: 1,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, post, put, resource, scope, to};
 
-use super::api::lanes;
+use super::api::{changes, lanes};
 use super::smart::consent;
 use super::{fhir, health, operations, smart};
 
@@ -133,6 +133,7 @@ pub fn routes(config: &mut ServiceConfig) {
     );
     config.service(
         scope("/api/v1")
+            .service(url("/changes", "GET, HEAD").route(get().to(changes::changes)).route(head().to(changes::changes)))
             .service(url("/lanes", "GET, HEAD").route(get().to(lanes::list)).route(head().to(lanes::list)))
             .service(
                 url("/lanes/{lane}/attempts", "GET, HEAD")

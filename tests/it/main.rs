@@ -12,6 +12,7 @@
 mod authz;
 mod conformance;
 mod delivery;
+mod feed;
 mod harness;
 mod import;
 mod layering;
