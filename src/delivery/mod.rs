@@ -21,4 +21,5 @@ mod roster;
 pub mod schedule;
 pub mod secrets;
 pub mod signature;
+pub mod trust;
 mod worker;

@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod lanes;
 mod stream;
+pub mod webhook_keys;
 
 use std::sync::Arc;
 
