@@ -18,6 +18,7 @@ mod import;
 mod layering;
 mod migrations;
 mod net;
+mod operators;
 mod packages;
 mod plan_net;
 mod rest;
