@@ -25,6 +25,7 @@ macro_rules! migrations {
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_directory",
     2 "0002_authorization",
+    4 "0004_export",
 };
 
 /// Runs the migrations that the database lacks, all in one transaction. Nodes that start together wait for each other.
