@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, watch};
 
 use crate::auth::caller::Identity;
 use crate::auth::client::Client;
@@ -67,6 +67,8 @@ pub struct App {
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
+    /// Told when an export was asked for or removed, so that nobody has to look all the time.
+    pub exports: watch::Sender<()>,
 }
 
 /// The bounds of the store, from the settings.
@@ -126,6 +128,7 @@ impl App {
             origins,
             bundles,
             turns,
+            exports: watch::Sender::new(()),
         }))
     }
 

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
+
 use crate::fhir::types::is_id;
 
 use super::scope::Scopes;
@@ -12,7 +14,8 @@ use super::scope::Scopes;
 pub type Thumbprint = [u8; 32];
 
 /// What a person who logs in is to the directory; it decides what their apps may change on their behalf.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Role {
     /// Everything that their apps' scopes allow.
     Admin,
@@ -48,8 +51,22 @@ impl std::fmt::Display for Role {
     }
 }
 
+impl TryFrom<String> for Role {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("'{text}' is no role"))
+    }
+}
+
+impl From<Role> for String {
+    fn from(role: Role) -> Self {
+        role.to_string()
+    }
+}
+
 /// A person behind an app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct User {
     pub name: String,
     /// `Practitioner/1`, or the URL of a resource elsewhere.
@@ -58,7 +75,7 @@ pub struct User {
 }
 
 /// How a caller is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Kind {
     /// No token was sent.
     Anonymous,
@@ -68,8 +85,8 @@ pub enum Kind {
     Operator,
 }
 
-/// What a token says, checked. Shared by all requests that bear it.
-#[derive(Clone, Debug)]
+/// What a token says, checked. Shared by all requests that bear it, and kept with work that outlives them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Identity {
     pub kind: Kind,
     /// The server that says so, if it is another one: its names are not ours, even if they are spelt alike.

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
 use crate::fhir::types::ResourceType;
 
@@ -270,7 +271,8 @@ const VALUE: &percent_encoding::AsciiSet =
     &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%').add(b'&').add(b'+').add(b'#').add(b'\\');
 
 /// Several scopes: what one of them allows is allowed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "String", into = "String")]
 pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
@@ -386,6 +388,18 @@ fn merged(pieces: impl Iterator<Item = Scope>) -> std::vec::IntoIter<Scope> {
         }
     }
     all.into_iter()
+}
+
+impl From<String> for Scopes {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
+}
+
+impl From<Scopes> for String {
+    fn from(scopes: Scopes) -> Self {
+        scopes.to_string()
+    }
 }
 
 impl fmt::Display for Scopes {

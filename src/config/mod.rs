@@ -1,6 +1,7 @@
 //! Settings: built-in default, then `plumbline.yaml`, then the environment (`PLUMBLINE_…`), then the command line.
 
 mod auth;
+mod export;
 mod limits;
 mod network;
 mod server;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::validate::Enforce;
 pub use auth::{Auth, Issuer, Secret};
+pub use export::Export;
 pub use limits::Limits;
 pub use network::Network;
 pub use server::{ClientCertificates, Server};
@@ -42,6 +44,7 @@ pub struct Settings {
     pub net: Net,
     pub auth: Auth,
     pub import: Import,
+    pub export: Export,
     pub log: Log,
 }
 
@@ -172,6 +175,7 @@ impl Settings {
         faults.extend(self.server.fault());
         faults.extend(self.limits.faults());
         faults.extend(self.auth.faults());
+        faults.extend(self.export.faults());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
     }
 

@@ -3,6 +3,8 @@
 mod address;
 mod body;
 mod cors;
+mod download;
+mod export;
 mod fhir;
 mod headers;
 mod health;

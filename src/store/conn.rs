@@ -43,7 +43,9 @@ pub enum Database {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Read,
-    Search { limit_ms: u64 },
+    Search {
+        limit_ms: u64,
+    },
     /// A long read of one state.
     Snapshot,
     Write,

@@ -104,7 +104,9 @@ type Types = (
 );
 type Row = ((String, String, i16, String, Option<String>), (String, i64, i64, Option<i64>));
 
-fn job(((id, owner, state, asked, outcome), (progress, created_at, attempt, expires_at)): Row) -> Result<Job, StoreError> {
+fn job(
+    ((id, owner, state, asked, outcome), (progress, created_at, attempt, expires_at)): Row,
+) -> Result<Job, StoreError> {
     let state = State::from_code(state).ok_or_else(|| StoreError::Corrupt(format!("state of an export {state}")))?;
     let (created_at, expires_at) = (Instant(created_at), expires_at.map(Instant));
     Ok(Job { id, owner, state, asked, outcome, progress, created_at, attempt, expires_at })
@@ -118,6 +120,16 @@ pub async fn get(conn: &mut Conn, id: &str) -> Result<Option<Job>, StoreError> {
     let mut sql = conn.sql(COLUMNS);
     sql.text("id = ").str(id);
     conn.first::<Types, Row>(&sql).await?.map(job).transpose()
+}
+
+/// Whether there is an export that nobody works on.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn is_any_free(conn: &mut Conn, now: Instant) -> Result<bool, StoreError> {
+    let mut sql = conn.sql("SELECT 1 FROM export_job WHERE state IN (1, 2) AND leased_until < ");
+    sql.i64(now.0).text(" LIMIT 1");
+    Ok(conn.first::<(st::Integer,), (i32,)>(&sql).await?.is_some())
 }
 
 /// Takes the oldest export that nobody works on, until `until` at first. It counts as begun once more.

@@ -159,7 +159,9 @@ impl Snapshot {
         while !open.is_empty() {
             self.go_on()?;
             if Clock::now() > deadline {
-                return Err(StoreError::unavailable("a transaction has been open for minutes, which hides what it wrote"));
+                return Err(StoreError::unavailable(
+                    "a transaction has been open for minutes, which hides what it wrote",
+                ));
             }
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.writers().await?;
