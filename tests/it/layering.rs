@@ -17,12 +17,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &["config"]),
     ("auth", &["fhir", "config", "search", "net", "store"]),
     ("app", &["fhir", "config", "search", "validate", "net", "store", "limits", "auth"]),
-    ("interactions", &["fhir", "config", "search", "validate", "store", "auth", "app"]),
+    ("interactions", &["fhir", "config", "search", "validate", "store", "limits", "auth", "app"]),
     ("smart", &["fhir", "config", "store", "auth", "app", "interactions"]),
     ("http", &["fhir", "config", "search", "store", "auth", "app", "interactions", "smart"]),
     ("demo", &[]),
     ("ingest", &["fhir", "config", "search", "validate", "store", "auth", "app", "interactions"]),
-    ("export", &["fhir", "files", "search", "store", "app"]),
+    ("bulk", &["fhir", "files", "search", "store", "auth", "app", "interactions"]),
     (
         "cli",
         &[
@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "http",
             "demo",
             "ingest",
-            "export",
+            "bulk",
         ],
     ),
 ];
