@@ -95,7 +95,11 @@ async fn one(app: Arc<App>, found: Found) {
             return tracing::warn!(export = %id, %error, source = ?error.source, "an export was broken off; it is begun again");
         }
         Err(error) => {
-            tracing::error!(export = %id, %error, source = ?error.source, "an export has failed");
+            if error.kind == Kind::Internal {
+                tracing::error!(export = %id, %error, source = ?error.source, "an export has failed");
+            } else {
+                tracing::info!(export = %id, %error, "an export is not what who asked for it may see any more");
+            }
             Outcome::Failed { status: error.kind.status(), sentence: error.to_string() }
         }
     };

@@ -41,7 +41,9 @@ pub async fn tidy(app: &Arc<App>) -> Result<(), FhirError> {
 fn folders(app: &App) -> Option<Vec<String>> {
     let entries = match fs::read_dir(folder(app)) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Some(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Some(Vec::new());
+        }
         Err(error) => {
             tracing::warn!(%error, "the folder of the exports cannot be read");
             return None;

@@ -25,6 +25,7 @@ use super::respond::refusal;
 type Shared = Data<Arc<App>>;
 
 const X_PROGRESS: HeaderName = HeaderName::from_static("x-progress");
+const NO_STORE: &str = "no-store";
 const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 
 /// Runs a handler for whoever asks, and answers refusals in JSON.
@@ -88,10 +89,13 @@ pub async fn status(app: Shared, request: HttpRequest, path: Path<String>) -> Ht
         Ok(match export::status(&app, caller, &path, &wishes.base).await? {
             Status::Running { progress, retry_s } => HttpResponse::Accepted()
                 .insert_header((X_PROGRESS, progress))
+                .insert_header((header::CACHE_CONTROL, NO_STORE))
                 .insert_header((header::RETRY_AFTER, retry_s))
                 .finish(),
             Status::Complete { manifest, expires_at } => HttpResponse::Ok()
+                // Until then the files are kept. The answer itself is none to be kept: the next one may be 404.
                 .insert_header((header::EXPIRES, httpdate::fmt_http_date(expires_at.to_datetime().into())))
+                .insert_header((header::CACHE_CONTROL, NO_STORE))
                 .content_type("application/json")
                 .body(manifest.to_string()),
         })

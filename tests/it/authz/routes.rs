@@ -154,7 +154,8 @@ impl World {
         run(&["client", "add", "--id", "finder", "--scope", "user/*.rs", "--redirect-uri", REDIRECT_URI], "");
         run(&["user", "add", "ann", "--fhir-user", "Practitioner/1"], PASSWORD);
         let client = Client::builder().no_proxy().redirect(Policy::none()).build().expect("an HTTP client");
-        let portal = format!("Bearer {}", tokens::printed(server, "api/token.read api/launch.write system/Organization.rs"));
+        let portal =
+            format!("Bearer {}", tokens::printed(server, "api/token.read api/launch.write system/Organization.rs"));
         Self { base: server.base.clone(), client, secret, portal }
     }
 

@@ -215,4 +215,3 @@ mod unwritable {
         }
     }
 }
-

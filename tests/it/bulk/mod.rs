@@ -79,6 +79,7 @@ fn manifest(bearer: &Bearer<'_>, url: &str) -> Value {
     assert_eq!(answer.status, 200, "{answer}");
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(answer.header("expires").is_some_and(|it| httpdate::parse_http_date(it).is_ok()), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     for name in ["transactionTime", "request", "requiresAccessToken", "output", "error"] {
         assert!(answer.body.get(name).is_some(), "{name}: {answer}");
     }
