@@ -71,6 +71,8 @@ pub struct App {
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
+    /// Told when an export was asked for or removed, so that nobody has to look all the time.
+    pub exports: watch::Sender<()>,
 }
 
 /// The bounds of the store, from the settings.
@@ -132,6 +134,7 @@ impl App {
             fanned_out: watch::Sender::new(0),
             bundles,
             turns,
+            exports: watch::Sender::new(()),
         }))
     }
 

@@ -23,6 +23,7 @@ pub struct Limits {
     auth: Option<Buckets<IpAddr>>,
     record: Option<Buckets<IpAddr>>,
     client: Option<Buckets<u64>>,
+    polls: Option<Buckets<u64>>,
     hasher: RandomState,
 }
 
@@ -33,6 +34,7 @@ impl Limits {
             auth: Buckets::new(settings.auth_per_s, settings.auth_burst),
             record: Buckets::new(settings.refusals_per_s, settings.refusals_burst),
             client: Buckets::new(settings.client_per_s, settings.client_burst),
+            polls: Buckets::new(settings.polls_per_s, settings.polls_burst),
             hasher: RandomState::new(),
         }
     }
@@ -69,10 +71,18 @@ impl Limits {
         // A keyed hash of 64 bits stands for the id: nothing is copied, and nobody can find two ids that share a bucket.
         self.client.as_ref().map_or(Ok(()), |buckets| buckets.check(&self.hasher.hash_one((issuer, client_id))))
     }
+
+    /// Counts a look at how far an export is.
+    ///
+    /// # Errors
+    /// The wait, when this export was looked at too often.
+    pub fn check_poll(&self, export: &str) -> Result<(), Duration> {
+        self.polls.as_ref().map_or(Ok(()), |buckets| buckets.check(&self.hasher.hash_one(export)))
+    }
 }
 
 /// What an address is counted as.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK_BITS).into(),
         address => address,
@@ -117,6 +127,8 @@ mod tests {
             auth_burst: burst,
             client_per_s: per_s,
             client_burst: burst,
+            polls_per_s: per_s,
+            polls_burst: burst,
         })
     }
 

@@ -14,6 +14,8 @@ pub struct Limits {
     pub refusals_burst: u32,
     pub client_per_s: f64,
     pub client_burst: u32,
+    pub polls_per_s: f64,
+    pub polls_burst: u32,
 }
 
 /// One in 3,333 seconds: with a burst of a million, nanoseconds still fit 64 bits.
@@ -30,6 +32,7 @@ impl Limits {
             ("auth", self.auth_per_s, self.auth_burst),
             ("refusals", self.refusals_per_s, self.refusals_burst),
             ("client", self.client_per_s, self.client_burst),
+            ("polls", self.polls_per_s, self.polls_burst),
         ] {
             if per_s != 0.0 && !(PER_S_MIN..=PER_S_MAX).contains(&per_s) {
                 faults.push(format!(

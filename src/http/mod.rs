@@ -4,6 +4,8 @@ mod address;
 mod api;
 mod body;
 mod cors;
+mod download;
+mod export;
 mod fhir;
 mod headers;
 mod health;

@@ -16,7 +16,11 @@ use super::negotiate;
 
 type Shared = Data<Arc<App>>;
 
-fn sent(request: &HttpRequest, body: &Bytes) -> Result<Sent, FhirError> {
+/// What came with the request of an operation.
+///
+/// # Errors
+/// 415 and 400 for a body that cannot be read.
+pub(super) fn sent(request: &HttpRequest, body: &Bytes) -> Result<Sent, FhirError> {
     let has_body = request.method() == Method::POST && !body.is_empty();
     let body = has_body.then(|| negotiate::resource(request, body)).transpose()?;
     Ok(Sent { query: negotiate::query(request), body })

@@ -4,7 +4,7 @@ use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, pos
 
 use super::api::lanes;
 use super::smart::consent;
-use super::{fhir, health, operations, smart};
+use super::{export, fhir, health, operations, smart};
 
 /// The methods that a URL takes, as the `Allow` header of a 405 names them.
 pub(super) struct Allowed(pub &'static str);
@@ -36,6 +36,27 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(head().to(fhir::history_system)),
             )
             .service(url("/_search", "POST").route(post().to(fhir::search_system)))
+            .service(
+                url("/$export", "GET, POST")
+                    .route(get().to(export::kick_off_system))
+                    .route(post().to(export::kick_off_system)),
+            )
+            .service(
+                url("/{type}/$export", "GET, POST")
+                    .route(get().to(export::kick_off_type))
+                    .route(post().to(export::kick_off_type)),
+            )
+            .service(
+                url("/_export/{export}", "GET, HEAD, DELETE")
+                    .route(get().to(export::status))
+                    .route(head().to(export::status))
+                    .route(delete().to(export::remove)),
+            )
+            .service(
+                url("/_export/{export}/{file}", "GET, HEAD")
+                    .route(get().to(export::file))
+                    .route(head().to(export::file)),
+            )
             .service(
                 url("/ValueSet/$expand", "GET, HEAD, POST")
                     .route(get().to(operations::value_set_expand))

@@ -13,6 +13,7 @@ use super::operations::{OFFERED, VALIDATE};
 /// When the capabilities last changed: the date of this release.
 const DATE: &str = "2026-11-21";
 const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net";
+const BULK_DATA: &str = "http://hl7.org/fhir/uv/bulkdata";
 
 /// The CapabilityStatement of a server at `base`, as JSON.
 pub fn statement(base: &str) -> String {
@@ -26,7 +27,7 @@ pub fn statement(base: &str) -> String {
         "status": "active",
         "date": DATE,
         "kind": "instance",
-        "instantiates": [format!("{PLAN_NET}/CapabilityStatement/plan-net")],
+        "instantiates": [format!("{PLAN_NET}/CapabilityStatement/plan-net"), format!("{BULK_DATA}/CapabilityStatement/bulk-data")],
         "software": {"name": "Plumbline", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "A FHIR R4 provider directory", "url": base},
         "fhirVersion": "4.0.1",
@@ -43,6 +44,7 @@ pub fn statement(base: &str) -> String {
                 .filter(|param| param.code.starts_with('_'))
                 .map(|param| json!({"name": param.code, "definition": param.url, "type": param.kind.as_str()}))
                 .collect::<Vec<_>>(),
+            "operation": [{"name": "export", "definition": format!("{BULK_DATA}/OperationDefinition/export")}],
         }],
     })
     .to_string()

@@ -10,6 +10,7 @@
 )]
 
 mod authz;
+mod bulk;
 mod conformance;
 mod delivery;
 mod harness;

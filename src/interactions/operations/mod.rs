@@ -4,6 +4,7 @@
 
 mod arguments;
 pub mod expand;
+pub mod export;
 pub mod lookup;
 pub mod validate;
 pub mod validate_code;

@@ -68,6 +68,15 @@ const TABLE: &[Row] = &[
     ("GET", "/fhir/_history", "/fhir/_history", "", "", Scope(NO_SEARCH, "system/Organization.s", 200)),
     ("HEAD", "/fhir/_history", "/fhir/_history", "", "", Scope(NO_SEARCH, "system/Organization.s", 200)),
     ("POST", "/fhir/_search", "/fhir/_search", FORM, "_type=Organization,Practitioner", Scope(NO_SEARCH, "system/Organization.s", 200)),
+    ("GET", "/fhir/$export", "/fhir/$export?_type=Organization", "", "", Scope("system/Organization.r system/Practitioner.rs", "system/Organization.rs", 202)),
+    ("POST", "/fhir/$export", "/fhir/$export?_type=Organization", "", "", Scope("system/Organization.s system/Practitioner.rs", "system/Organization.rs", 202)),
+    ("GET", "/fhir/{type}/$export", "/fhir/Organization/$export", "", "", Scope(NO_R, "system/Organization.rs", 202)),
+    ("POST", "/fhir/{type}/$export", "/fhir/Organization/$export", "", "", Scope(NO_S, "system/Organization.rs", 202)),
+    ("GET", "/fhir/_export/{export}", "/fhir/_export/x", "", "", Own(401, 404, World::export_status)),
+    ("HEAD", "/fhir/_export/{export}", "/fhir/_export/x", "", "", Own(401, 404, World::export_status)),
+    ("DELETE", "/fhir/_export/{export}", "/fhir/_export/x", "", "", Own(401, 404, World::export_removal)),
+    ("GET", "/fhir/_export/{export}/{file}", "/fhir/_export/x/Organization.ndjson", "", "", Own(401, 404, World::export_file)),
+    ("HEAD", "/fhir/_export/{export}/{file}", "/fhir/_export/x/Organization.ndjson", "", "", Own(401, 404, World::export_file)),
     ("GET", "/fhir/ValueSet/$expand", EXPAND, "", "", Public(200)),
     ("HEAD", "/fhir/ValueSet/$expand", EXPAND, "", "", Public(200)),
     ("POST", "/fhir/ValueSet/$expand", EXPAND, "", "", Public(200)),
@@ -145,7 +154,8 @@ impl World {
         run(&["client", "add", "--id", "finder", "--scope", "user/*.rs", "--redirect-uri", REDIRECT_URI], "");
         run(&["user", "add", "ann", "--fhir-user", "Practitioner/1"], PASSWORD);
         let client = Client::builder().no_proxy().redirect(Policy::none()).build().expect("an HTTP client");
-        let portal = format!("Bearer {}", tokens::printed(server, "api/token.read api/launch.write"));
+        let portal =
+            format!("Bearer {}", tokens::printed(server, "api/token.read api/launch.write system/Organization.rs"));
         Self { base: server.base.clone(), client, secret, portal }
     }
 
@@ -166,6 +176,40 @@ impl World {
 
     fn by_portal(&self, path: &str, media: &str, body: &str) -> u16 {
         self.ask("POST", path, &[("authorization", &self.portal), ("content-type", media)], body).status
+    }
+
+    /// Asks for an export, and with its status URL for something else.
+    fn of_export(&self, ask: impl Fn(&dyn Fn(&str, &str) -> Answer, &str) -> u16) -> u16 {
+        let send = |method: &str, url: &str| {
+            let path = url.strip_prefix(self.base.trim_end_matches("/fhir")).unwrap_or(url);
+            self.ask(method, path, &[("authorization", &self.portal)], "")
+        };
+        let begun = send("GET", "/fhir/$export?_type=Organization");
+        let url = begun.header("content-location").expect("a status URL");
+        let answered = ask(&send, url);
+        send("DELETE", url);
+        answered
+    }
+
+    fn export_status(&self) -> u16 {
+        self.of_export(|send, url| send("GET", url).status)
+    }
+
+    fn export_removal(&self) -> u16 {
+        self.of_export(|send, url| send("DELETE", url).status)
+    }
+
+    fn export_file(&self) -> u16 {
+        self.of_export(|send, url| {
+            loop {
+                let answer = send("GET", url);
+                if answer.status != 202 {
+                    let file = answer.body["output"][0]["url"].as_str().expect("a file").to_owned();
+                    return send("GET", &file).status;
+                }
+                std::thread::yield_now();
+            }
+        })
     }
 
     fn token(&self) -> u16 {

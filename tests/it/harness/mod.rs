@@ -82,7 +82,7 @@ impl Server {
             command.env("PLUMBLINE_AUTH__ANONYMOUS_SCOPE", "system/*.cruds");
         }
         // All tests come from one address, and in a hurry.
-        for limit in ["ADDRESS", "AUTH", "CLIENT", "REFUSALS"] {
+        for limit in ["ADDRESS", "AUTH", "CLIENT", "REFUSALS", "POLLS"] {
             command.env(format!("PLUMBLINE_LIMITS__{limit}_PER_S"), "0");
         }
         if let Some(database) = &self.database {
