@@ -8,17 +8,16 @@ use uuid::Uuid;
 
 use crate::fhir::xml;
 use crate::interactions::access::Sight;
-use crate::interactions::subscription::NAME;
+use crate::interactions::subscription::{self, NAME};
 use crate::interactions::write::stored;
 use crate::net::NetError;
 use crate::net::sender::{Answered, Post};
-use crate::search::value::Target;
-use crate::store::change;
+use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::lanes::Lane;
 use crate::store::notifications::Event;
 use crate::subscriptions::definition::{Kind, Status};
-use crate::subscriptions::notification::{self, Head, How, Item, Stamp};
+use crate::subscriptions::notification::{self, Head, Item, Stamp};
 
 use super::keys::KeysError;
 use super::machine::Machine;
@@ -81,7 +80,7 @@ pub(super) async fn events(
             _ => Bytes::new(),
         },
         Kind::Topic(_) => {
-            let items: Vec<Item<'_>> = events.iter().map(item).collect();
+            let items: Vec<Item<'_>> = events.iter().map(|event| subscription::item(event, true)).collect();
             let last = events.last().map_or(0, |event| event.number).max(settled);
             rendered(to, notification::event_notification(&head(machine, to, Status::Active), last, &items))
         }
@@ -120,17 +119,15 @@ pub(super) async fn post(
     Ok(machine.sender.post(Post { url: endpoint, headers: &headers, body: letter.body, timeout }).await?)
 }
 
-/// Whether the subscriber may read what an event is about, by what they may do now. Of a deletion there is nothing to read.
+/// Whether the subscriber may read what an event is about, by what they may do now.
 async fn may_see(machine: &Machine, to: &Subscriber, event: &Event) -> Result<bool, StoreError> {
     let sight = to.sight(&machine.app, event.resource_type).await?;
-    Ok(match (&*sight, &event.body) {
-        (Sight::Nothing, _) => false,
-        (Sight::Everything, _) | (Sight::Only(_), None) => true,
-        (Sight::Only(_), Some(body)) => {
-            let target = Target { resource_type: event.resource_type, id: event.id.clone() };
-            stored(body).is_ok_and(|body| sight.reaches(&machine.app, &target, event.at, &body))
-        }
-    })
+    let read = async |conn: &mut Conn| subscription::is_seen(&machine.app, conn, &sight, event).await;
+    match &*sight {
+        Sight::Everything => Ok(true),
+        Sight::Nothing => Ok(false),
+        Sight::Only(_) => machine.app.store.read(read).await,
+    }
 }
 
 fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a> {
@@ -143,25 +140,6 @@ fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a
         content: to.definition.content,
         errors: &[],
         stamp,
-    }
-}
-
-/// An event as notifications tell of it.
-pub(crate) fn item(event: &Event) -> Item<'_> {
-    let how = match event.kind {
-        change::Kind::Create => How::Create,
-        change::Kind::Update => How::Update,
-        change::Kind::Delete => How::Delete,
-        change::Kind::UpdateAsCreate => How::UpdateAsCreate,
-    };
-    Item {
-        number: event.number,
-        at: event.at,
-        resource_type: event.resource_type,
-        id: &event.id,
-        version: event.version,
-        how,
-        body: event.body.as_deref(),
     }
 }
 

@@ -67,6 +67,34 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(post().to(operations::validate_instance)),
             )
             .service(
+                url("/Subscription/$status", "GET, HEAD, POST")
+                    .route(get().to(operations::subscriptions_status))
+                    .route(head().to(operations::subscriptions_status))
+                    .route(post().to(operations::subscriptions_status)),
+            )
+            .service(
+                url("/Subscription/{id}/$status", "GET, HEAD, POST")
+                    .route(get().to(operations::subscription_status))
+                    .route(head().to(operations::subscription_status))
+                    .route(post().to(operations::subscription_status)),
+            )
+            .service(
+                url("/Subscription/{id}/$events", "GET, HEAD, POST")
+                    .route(get().to(operations::subscription_events))
+                    .route(head().to(operations::subscription_events))
+                    .route(post().to(operations::subscription_events)),
+            )
+            .service(
+                url("/Subscription/$get-ws-binding-token", "GET, POST")
+                    .route(get().to(operations::subscriptions_token))
+                    .route(post().to(operations::subscriptions_token)),
+            )
+            .service(
+                url("/Subscription/{id}/$get-ws-binding-token", "GET, POST")
+                    .route(get().to(operations::subscription_token))
+                    .route(post().to(operations::subscription_token)),
+            )
+            .service(
                 url("/{type}/{id}/_history/{version}", "GET, HEAD")
                     .route(get().to(fhir::read_version))
                     .route(head().to(fhir::read_version)),

@@ -25,6 +25,7 @@ mod search;
 mod sender;
 mod smart;
 mod smoke;
+mod subscriptions;
 mod terminology;
 mod transport;
 mod validation;
