@@ -1,5 +1,6 @@
 //! Subscriptions as their subscribers meet them (R4 subscription.html; Backport 1.1.0).
 
+mod discovery;
 mod events;
 mod receiver;
 mod status;
