@@ -7,16 +7,14 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::fhir::xml;
-use crate::interactions::access::Sight;
 use crate::interactions::subscription::{self, NAME};
 use crate::interactions::write::stored;
 use crate::net::NetError;
 use crate::net::sender::{Answered, Post};
-use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::lanes::Lane;
 use crate::store::notifications::Event;
-use crate::subscriptions::definition::{Kind, Status};
+use crate::subscriptions::definition::{Definition, Kind, Status};
 use crate::subscriptions::notification::{self, Head, Item, Stamp};
 
 use super::keys::KeysError;
@@ -70,7 +68,7 @@ pub(super) async fn events(
     settled: i64,
 ) -> Result<Result<Letter, String>, StoreError> {
     for event in events {
-        if !may_see(machine, to, event).await? {
+        if !to.viewer.may_see(&machine.app, event).await? {
             return Ok(Err(format!("the subscriber may not read {}/{} any more", event.resource_type, event.id)));
         }
     }
@@ -119,17 +117,6 @@ pub(super) async fn post(
     Ok(machine.sender.post(Post { url: endpoint, headers: &headers, body: letter.body, timeout }).await?)
 }
 
-/// Whether the subscriber may read what an event is about, by what they may do now.
-async fn may_see(machine: &Machine, to: &Subscriber, event: &Event) -> Result<bool, StoreError> {
-    let sight = to.sight(&machine.app, event.resource_type).await?;
-    let read = async |conn: &mut Conn| subscription::is_seen(&machine.app, conn, &sight, event).await;
-    match &*sight {
-        Sight::Everything => Ok(true),
-        Sight::Nothing => Ok(false),
-        Sight::Only(_) => machine.app.store.read(read).await,
-    }
-}
-
 fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a> {
     let stamp = Stamp { bundle: Uuid::new_v4(), status: Uuid::new_v4(), now: machine.app.now() };
     Head {
@@ -143,16 +130,20 @@ fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a
     }
 }
 
-/// JSON as the recipient wants it.
 fn rendered(to: &Subscriber, json: String) -> Bytes {
-    if to.definition.mime.as_ref().is_some_and(|mime| mime.is_xml) {
+    Bytes::from(in_mime(&to.definition, json))
+}
+
+/// JSON as the recipient wants it.
+pub(super) fn in_mime(definition: &Definition, json: String) -> String {
+    if definition.mime.as_ref().is_some_and(|mime| mime.is_xml) {
         let xml = stored(&json).and_then(|body| xml::to_xml(&body));
         match xml {
-            Ok(xml) => return Bytes::from(xml),
+            Ok(xml) => return xml,
             Err(error) => tracing::error!(%error, "a notification could not be written as XML"),
         }
     }
-    Bytes::from(json)
+    json
 }
 
 /// This directory, in the ids of what it sends.

@@ -4,7 +4,7 @@ use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, pos
 
 use super::api::lanes;
 use super::smart::consent;
-use super::{fhir, health, operations, smart};
+use super::{fhir, health, operations, smart, websocket};
 
 /// The methods that a URL takes, as the `Allow` header of a 405 names them.
 pub(super) struct Allowed(pub &'static str);
@@ -66,6 +66,7 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(head().to(operations::validate_instance))
                     .route(post().to(operations::validate_instance)),
             )
+            .service(url("/ws", "GET").route(get().to(websocket::open)))
             .service(
                 url("/Subscription/$status", "GET, HEAD, POST")
                     .route(get().to(operations::subscriptions_status))

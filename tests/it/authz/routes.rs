@@ -86,6 +86,8 @@ const TABLE: &[Row] = &[
     ("HEAD", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate?mode=delete", "", "", Scope(NO_R, "system/Organization.rd", 200)),
+    // A WebSocket is opened by anybody, and bound by a token, or by who may read the Subscription.
+    ("GET", "/fhir/ws", "/fhir/ws", "", "", Public(400)),
     ("GET", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
     ("HEAD", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
     ("POST", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),

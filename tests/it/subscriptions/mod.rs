@@ -4,6 +4,7 @@ mod discovery;
 mod events;
 mod receiver;
 mod status;
+mod websocket;
 
 use std::time::{Duration, Instant};
 
