@@ -1,9 +1,11 @@
-//! How often one client may ask: a token bucket for each address and for each SMART client.
+//! How often one client may ask: a token bucket for each address and for each SMART client. And how much it may keep open.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -81,6 +83,48 @@ impl Limits {
     }
 }
 
+/// Places that are taken for a while: so many in all, and so many by one address.
+pub struct Places {
+    most: usize,
+    each: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place; given back when it is dropped.
+pub struct Place {
+    address: IpAddr,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Places {
+    pub fn new(most: u32, each: u32) -> Self {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Self { most: count(most), each: count(each), taken: Arc::default() }
+    }
+
+    /// A place for an address; `None` when there is none left. Those whose address is not known share theirs.
+    pub fn take(&self, address: Option<IpAddr>) -> Option<Place> {
+        let address = network(address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.get(&address).copied().unwrap_or(0);
+        if own >= self.each || taken.values().sum::<usize>() >= self.most {
+            return None;
+        }
+        taken.insert(address, own + 1);
+        Some(Place { address, taken: Arc::clone(&self.taken) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(taken.remove(&self.address)),
+        }
+    }
+}
+
 /// What an address is counted as.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -115,6 +159,19 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn places_are_given_back() {
+        let places = Places::new(3, 2);
+        let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().expect("an address"));
+        let first = places.take(Some(one)).expect("a place");
+        let _second = places.take(Some(one)).expect("a place");
+        assert!(places.take(Some(one)).is_none());
+        let _third = places.take(Some(other)).expect("a place");
+        assert!(places.take(None).is_none());
+        drop(first);
+        assert!(places.take(Some(one)).is_some());
+    }
+
     /// Three at once, and then one in half an hour.
     fn limits() -> Limits {
         let (per_s, burst) = (1.0 / 1800.0, 3);
@@ -129,6 +186,8 @@ mod tests {
             client_burst: burst,
             polls_per_s: per_s,
             polls_burst: burst,
+            sockets_max: 0,
+            sockets_per_address: 0,
         })
     }
 

@@ -19,3 +19,4 @@ pub mod routes;
 pub mod server;
 mod smart;
 pub mod tls;
+mod websocket;

@@ -4,7 +4,7 @@ use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, pos
 
 use super::api::lanes;
 use super::smart::consent;
-use super::{export, fhir, health, operations, smart};
+use super::{export, fhir, health, operations, smart, websocket};
 
 /// The methods that a URL takes, as the `Allow` header of a 405 names them.
 pub(super) struct Allowed(pub &'static str);
@@ -86,6 +86,35 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(get().to(operations::validate_instance))
                     .route(head().to(operations::validate_instance))
                     .route(post().to(operations::validate_instance)),
+            )
+            .service(url("/ws", "GET").route(get().to(websocket::open)))
+            .service(
+                url("/Subscription/$status", "GET, HEAD, POST")
+                    .route(get().to(operations::subscriptions_status))
+                    .route(head().to(operations::subscriptions_status))
+                    .route(post().to(operations::subscriptions_status)),
+            )
+            .service(
+                url("/Subscription/{id}/$status", "GET, HEAD, POST")
+                    .route(get().to(operations::subscription_status))
+                    .route(head().to(operations::subscription_status))
+                    .route(post().to(operations::subscription_status)),
+            )
+            .service(
+                url("/Subscription/{id}/$events", "GET, HEAD, POST")
+                    .route(get().to(operations::subscription_events))
+                    .route(head().to(operations::subscription_events))
+                    .route(post().to(operations::subscription_events)),
+            )
+            .service(
+                url("/Subscription/$get-ws-binding-token", "GET, POST")
+                    .route(get().to(operations::subscriptions_token))
+                    .route(post().to(operations::subscriptions_token)),
+            )
+            .service(
+                url("/Subscription/{id}/$get-ws-binding-token", "GET, POST")
+                    .route(get().to(operations::subscription_token))
+                    .route(post().to(operations::subscription_token)),
             )
             .service(
                 url("/{type}/{id}/_history/{version}", "GET, HEAD")

@@ -55,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "cli"]),
     ("actix_tls", &["http"]),
+    ("actix_ws", &["http"]),
     ("governor", &["limits"]),
     ("jsonwebtoken", &["auth", "smart"]),
     ("argon2", &["auth"]),

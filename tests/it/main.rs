@@ -26,6 +26,7 @@ mod search;
 mod sender;
 mod smart;
 mod smoke;
+mod subscriptions;
 mod terminology;
 mod transport;
 mod validation;

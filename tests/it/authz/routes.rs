@@ -42,6 +42,7 @@ const NO_R: &str = "system/Organization.cuds system/Practitioner.cruds";
 const NO_U: &str = "system/Organization.crds system/Practitioner.cruds";
 const NO_D: &str = "system/Organization.crus system/Practitioner.cruds";
 const NO_S: &str = "system/Organization.crud system/Practitioner.cruds";
+const NO_SUBSCRIPTION: &str = "system/Subscription.cud system/Practitioner.cruds";
 /// Nothing that can be searched at all.
 const NO_SEARCH: &str = "system/*.crud";
 
@@ -94,6 +95,21 @@ const TABLE: &[Row] = &[
     ("HEAD", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate?mode=delete", "", "", Scope(NO_R, "system/Organization.rd", 200)),
+    // A WebSocket is opened by anybody, and bound by a token, or by who may read the Subscription.
+    ("GET", "/fhir/ws", "/fhir/ws", "", "", Public(400)),
+    ("GET", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("HEAD", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("POST", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("GET", "/fhir/Subscription/{id}/$status", "/fhir/Subscription/own/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("HEAD", "/fhir/Subscription/{id}/$status", "/fhir/Subscription/own/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("POST", "/fhir/Subscription/{id}/$status", "/fhir/Subscription/own/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("GET", "/fhir/Subscription/{id}/$events", "/fhir/Subscription/own/$events", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("HEAD", "/fhir/Subscription/{id}/$events", "/fhir/Subscription/own/$events", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("POST", "/fhir/Subscription/{id}/$events", "/fhir/Subscription/own/$events", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("GET", "/fhir/Subscription/$get-ws-binding-token", "/fhir/Subscription/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("POST", "/fhir/Subscription/$get-ws-binding-token", "/fhir/Subscription/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("GET", "/fhir/Subscription/{id}/$get-ws-binding-token", "/fhir/Subscription/own/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("POST", "/fhir/Subscription/{id}/$get-ws-binding-token", "/fhir/Subscription/own/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
     ("GET", "/fhir/{type}/{id}/_history/{version}", "/fhir/Organization/acme/_history/1", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("HEAD", "/fhir/{type}/{id}/_history/{version}", "/fhir/Organization/acme/_history/1", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("GET", "/fhir/{type}/{id}/_history", "/fhir/Organization/acme/_history", "", "", Scope(NO_R, "system/Organization.r", 200)),
@@ -359,6 +375,10 @@ on_both! {
         let operator = everything(server);
         operator.store(&organization("acme", "Acme"));
         operator.store(&organization("gone", "Gone"));
+        operator.store(&json!({"resourceType": "Subscription", "id": "own", "status": "requested", "reason": "to know",
+            "criteria": "urn:plumbline:topic:organization-change", "channel": {"type": "websocket",
+                "payload": "application/fhir+json", "_payload": {"extension": [{"valueCode": "empty",
+                    "url": "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-payload-content"}]}}}));
         let world = World::new(server);
         for (method, _, path, media, body, way) in TABLE {
             let ask = |scope: Option<&str>| {
