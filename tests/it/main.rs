@@ -11,6 +11,7 @@
 
 mod authz;
 mod conformance;
+mod delivery;
 mod harness;
 mod import;
 mod layering;
