@@ -53,7 +53,7 @@ fn prove(first: Server, extent: Extent) {
         nodes[victim].restart();
     }
     receiver.recover();
-    let log = settle(&nodes[0], &receiver, &wanted, &ids, &ledger);
+    let log = settle(&nodes[1], &receiver, &wanted, &ids, &ledger);
     println!("{} writes, {} requests", ledger.count(), log.len());
 }
 
