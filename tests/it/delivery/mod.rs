@@ -1,6 +1,7 @@
 //! What subscribers may rely on: every change reaches them, under one number each, in order, whatever happens to the server,
 //! to the receiver and to the way between them.
 
+mod cuts;
 mod fairness;
 mod history;
 mod inside;

@@ -64,7 +64,7 @@ fn two_nodes_that_are_killed_in_turn_lose_nothing() {
     }
 }
 
-/// `cargo test --release --test it delivery::nodes -- --ignored --nocapture`
+/// `cargo test --test it delivery::nodes -- --ignored --nocapture`
 #[test]
 #[ignore = "it takes minutes"]
 fn a_hundred_kills_of_two_nodes() {

@@ -1,7 +1,7 @@
 //! The proof: clients write, the receiver fails in every way it can, and the server is killed again and again. In the end
 //! each subscriber has got every change that concerns them under one number, in order, and nothing else.
 //!
-//! The long form kills it a hundred times: `cargo test --release --test it delivery::proof::long -- --ignored --nocapture`.
+//! The long form kills it a hundred times: `cargo test --test it delivery::proof::long -- --ignored --nocapture`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -170,14 +170,14 @@ fn every_acknowledged_write_reaches_every_subscriber_on_postgresql() {
 mod long {
     use super::*;
 
-    /// `cargo test --release --test it delivery::proof::long -- --ignored --nocapture`
+    /// `cargo test --test it delivery::proof::long -- --ignored --nocapture`
     #[test]
     #[ignore = "it takes minutes"]
     fn a_hundred_kills_on_sqlite() {
         prove(Server::sqlite(EAGER), LONG);
     }
 
-    /// `cargo test --release --test it delivery::proof::long -- --ignored --nocapture`
+    /// `cargo test --test it delivery::proof::long -- --ignored --nocapture`
     #[test]
     #[ignore = "it takes minutes"]
     fn a_hundred_kills_on_postgresql() {

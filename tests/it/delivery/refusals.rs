@@ -92,6 +92,7 @@ on_both! {
         let stopped = subscribers::wait_for_status(server, &id, "error");
         assert!(error(&stopped).contains("410"), "{stopped}");
         let before = receiver.count();
+        assert_eq!(before, 2, "after the handshake it was asked once");
         put(server, "a", "2");
         put(server, "b", "1");
         let books = Books::of(server);

@@ -138,9 +138,11 @@ pub fn taken(subscriber: &Subscriber, log: &[Arrival]) -> BTreeMap<u64, Event> {
 pub fn check(subscriber: &Subscriber, log: &[Arrival], history: &BTreeMap<String, Vec<Change>>) {
     let key = subscriber.key;
     let taken = taken(subscriber, log);
-    let numbers: Vec<u64> = taken.keys().copied().collect();
+    let numbers: BTreeSet<u64> = taken.keys().copied().collect();
     let wanted: Vec<&Change> = history.values().flatten().filter(|it| (subscriber.wants)(it)).collect();
-    assert_eq!(numbers, (1..=wanted.len() as u64).collect::<Vec<_>>(), "{key}: numbers");
+    let due: BTreeSet<u64> = (1..=wanted.len() as u64).collect();
+    let (missing, beyond) = (&due - &numbers, &numbers - &due);
+    assert!(missing.is_empty() && beyond.is_empty(), "{key}: missing {missing:?}, beyond {}: {beyond:?}", due.len());
     let by_name: BTreeMap<(&str, u64), &Change> =
         wanted.iter().map(|change| ((change.name.as_str(), change.version), *change)).collect();
     match subscriber.carries {

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,8 @@ struct State {
 
 impl Shared {
     fn locked(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no connection panicked")
+        // Whoever looked at the log and panicked has changed nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,7 +240,7 @@ impl Receiver {
             if left.is_zero() {
                 return false;
             }
-            state = self.shared.changed.wait_timeout(state, left).expect("no connection panicked").0;
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -329,8 +330,8 @@ fn wait_for(shared: &Shared, wait: Option<Duration>, releases: u64) {
     while state.releases == releases && !state.is_down {
         state = match deadline.map(|it| it.saturating_duration_since(Instant::now())) {
             Some(Duration::ZERO) => return,
-            Some(left) => shared.changed.wait_timeout(state, left).expect("no connection panicked").0,
-            None => shared.changed.wait(state).expect("no connection panicked"),
+            Some(left) => shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            None => shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
         };
     }
 }
