@@ -1,6 +1,7 @@
 //! A server of its own for each test: the real program, on a free port, over a fresh database.
 
 pub mod postgres;
+pub mod receiver;
 pub mod sockets;
 pub mod tokens;
 
