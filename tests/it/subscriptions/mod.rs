@@ -1,7 +1,9 @@
 //! Subscriptions as their subscribers meet them (R4 subscription.html; Backport 1.1.0).
 
+mod creation;
 mod discovery;
 mod events;
+mod life;
 mod receiver;
 mod status;
 mod websocket;

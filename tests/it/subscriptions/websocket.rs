@@ -337,6 +337,31 @@ on_both! {
         assert_eq!(numbered(&event), [("2".to_owned(), "Practitioner/bob".to_owned())], "{event}");
     }
 
+    fn it_ends_with_the_client(server) {
+        let cli = |arguments: &[&str]| {
+            let done = server.command(arguments).output().expect("the command runs");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            String::from_utf8(done.stdout).expect("text").trim().to_owned()
+        };
+        let secret = cli(&["client", "add", "--id", "watcher", "--secret", "--scope", "system/*.cruds"]);
+        let url = format!("{}/auth/token", server.base.trim_end_matches("/fhir"));
+        let request = server.request("POST", &url).basic_auth("watcher", Some(secret));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let granted = Answer::of(request.body("grant_type=client_credentials&scope=system/*.cruds"));
+        let watcher = Bearer::new(server, granted.body["access_token"].as_str().expect("a token").to_owned());
+        let id = activate(&watcher, &by_websocket("empty"));
+        let mut client = bind(&watcher, &[&id]);
+        cli(&["client", "remove", "watcher"]);
+        let end = loop {
+            match client.next() {
+                Frame::Text(_) => {}
+                end => break end,
+            }
+        };
+        let Frame::Close(1_000, reason) = &end else { panic!("{end:?}") };
+        assert!(reason.contains("may not be seen"), "{reason}");
+    }
+
     fn it_works_beside_another_node(server) {
         // On SQLite one of them delivers, whichever it is; the other finds what it numbered.
         let second = server.second(&[]);
@@ -366,6 +391,18 @@ mod places {
         while !Client::ask(&server, "").1.starts_with("HTTP/1.1 101 ") {
             assert!(Instant::now() < end, "the place is given back");
         }
+    }
+
+    #[test]
+    fn a_server_that_stops_says_so() {
+        let server = Server::sqlite(&tokens::trusting());
+        let own = subscriber(&server);
+        let id = activate(&own, &by_websocket("empty"));
+        let mut client = bind(&own, &[&id]);
+        let pid = server.pid().expect("it runs").to_string();
+        let stopped = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(stopped.success());
+        assert_eq!(client.closed(), (1_001, "The server is stopping.".to_owned()));
     }
 
     #[test]
