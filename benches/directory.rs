@@ -28,6 +28,8 @@ mod database;
 mod dataset;
 #[path = "directory/drafts.rs"]
 mod drafts;
+#[path = "directory/export.rs"]
+mod export;
 #[path = "directory/load.rs"]
 mod load;
 #[path = "directory/operations.rs"]
@@ -54,7 +56,7 @@ use contest::{Contender, Contest};
 use database::Database;
 use dataset::DataSet;
 use drafts::Drafts;
-use operations::{OPERATIONS, Operation};
+use operations::OPERATIONS;
 use process::{Server, memory};
 use report::{CONTROL, Fact, Row, SERVER, Table, WITH_TOKEN, median, megabytes, thousands};
 
@@ -82,7 +84,7 @@ struct Options {
     targets: Vec<(String, String)>,
     /// Only these operations, by name
     #[arg(long, value_delimiter = ',', value_parser = operation)]
-    only: Vec<&'static Operation>,
+    only: Vec<&'static str>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -138,18 +140,23 @@ fn measure(options: &Options) -> Result<bool> {
 
     let server_base = Base::parse(&format!("{}/fhir", server.url))?;
     let with_token = server_base.clone().with_token(database.token()?);
-    let mut contenders = vec![Contender::new(SERVER, server_base, Some(server.pid()))];
+    let mut contenders = vec![Contender::new(SERVER, server_base.clone(), Some(server.pid()))];
     for (name, url) in &options.targets {
         contenders.push(Contender::new(name, Base::parse(url)?, None));
     }
     for contender in &contenders {
         contender.prepare(&data)?;
     }
-    let asked = |it: &&Operation| options.only.is_empty() || options.only.iter().any(|only| only.name == it.name);
+    let asked = |name: &str| options.only.is_empty() || options.only.contains(&name);
+    // While the directory holds what was generated, and nothing else.
+    let exports = match asked(export::NAME) {
+        true => export::measure(&server_base, data.resources.len(), options.rounds.into())?,
+        false => Vec::new(),
+    };
     let mut contest = Contest {
         data: &data,
         drafts: Drafts::new(&data),
-        operations: OPERATIONS.iter().filter(asked).collect(),
+        operations: OPERATIONS.iter().filter(|it| asked(it.name)).collect(),
         contenders,
         connections: options.connections.into(),
         time: Duration::from_secs(options.seconds.into()),
@@ -173,6 +180,7 @@ fn measure(options: &Options) -> Result<bool> {
     let size = (imported_bytes, data.ndjson_bytes);
     let mut facts = facts(import_rate, size, started, server.pid(), database.postgres.is_some());
     facts.extend(token_check(&rows));
+    facts.extend(exports);
     println!("{}", report::facts(&facts));
     Ok(all_is_well(&rows, &lost))
 }
@@ -278,9 +286,8 @@ fn target(text: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), url.to_owned()))
 }
 
-fn operation(text: &str) -> Result<&'static Operation, String> {
-    OPERATIONS.iter().find(|it| it.name == text).ok_or_else(|| {
-        let names: Vec<_> = OPERATIONS.iter().map(|it| it.name).collect();
-        format!("the operations are {}", names.join(", "))
-    })
+fn operation(text: &str) -> Result<&'static str, String> {
+    let names = || OPERATIONS.iter().map(|it| it.name).chain([export::NAME]);
+    let known = names().find(|name| *name == text);
+    known.ok_or_else(|| format!("the operations are {}", names().collect::<Vec<_>>().join(", ")))
 }

@@ -20,7 +20,7 @@ use crate::auth::token::{TokenError, Tokens};
 use crate::config::Settings;
 use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
-use crate::limits::Limits;
+use crate::limits::{Limits, Places};
 use crate::net;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
@@ -68,11 +68,15 @@ pub struct App {
     pub origins: ArcSwap<HashSet<String>>,
     /// Changes when changes have been fanned out to their subscribers: the position of the last one.
     pub fanned_out: watch::Sender<i64>,
-    /// True when the server is about to end: what waits for news comes to its end then.
-    pub stopping: watch::Sender<bool>,
+    /// Becomes true when the server is about to end: what is kept open is to be closed.
+    pub ending: watch::Sender<bool>,
+    /// For WebSockets.
+    pub sockets: Places,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
+    /// Told when an export was asked for or removed, so that nobody has to look all the time.
+    pub exports: watch::Sender<()>,
 }
 
 /// The bounds of the store, from the settings.
@@ -115,6 +119,7 @@ impl App {
         let turns = Turns::new(cores);
         let anonymous = Arc::new(Identity::anonymous(Scopes::parse(&settings.auth.anonymous_scope)));
         let limits = Limits::new(&settings.limits);
+        let sockets = Places::new(settings.limits.sockets_max, settings.limits.sockets_per_address);
         let origins = ArcSwap::default();
         Ok(Arc::new(Self {
             store,
@@ -132,9 +137,11 @@ impl App {
             limits,
             origins,
             fanned_out: watch::Sender::new(0),
-            stopping: watch::Sender::new(false),
+            ending: watch::Sender::new(false),
+            sockets,
             bundles,
             turns,
+            exports: watch::Sender::new(()),
         }))
     }
 

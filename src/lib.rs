@@ -23,8 +23,8 @@ pub mod smart;
 
 pub mod http;
 
+pub mod bulk;
 pub mod demo;
-pub mod export;
 pub mod ingest;
 
 pub mod cli;

@@ -1,5 +1,4 @@
-//! How often one client may ask: a token bucket for each address and for each SMART client. And how many of its requests may
-//! wait at once.
+//! How often one client may ask: a token bucket for each address and for each SMART client. And how much it may keep open.
 
 mod places;
 
@@ -27,6 +26,7 @@ pub struct Limits {
     auth: Option<Buckets<IpAddr>>,
     record: Option<Buckets<IpAddr>>,
     client: Option<Buckets<u64>>,
+    polls: Option<Buckets<u64>>,
     hasher: RandomState,
     /// For requests that wait for changes.
     pub feeds: Places,
@@ -39,6 +39,7 @@ impl Limits {
             auth: Buckets::new(settings.auth_per_s, settings.auth_burst),
             record: Buckets::new(settings.refusals_per_s, settings.refusals_burst),
             client: Buckets::new(settings.client_per_s, settings.client_burst),
+            polls: Buckets::new(settings.polls_per_s, settings.polls_burst),
             hasher: RandomState::new(),
             feeds: Places::new(settings.feeds_max, settings.feeds_per_client),
         }
@@ -75,6 +76,14 @@ impl Limits {
     pub fn check_client(&self, issuer: &str, client_id: &str) -> Result<(), Duration> {
         // A keyed hash of 64 bits stands for the id: nothing is copied, and nobody can find two ids that share a bucket.
         self.client.as_ref().map_or(Ok(()), |buckets| buckets.check(&self.hasher.hash_one((issuer, client_id))))
+    }
+
+    /// Counts a look at how far an export is.
+    ///
+    /// # Errors
+    /// The wait, when this export was looked at too often.
+    pub fn check_poll(&self, export: &str) -> Result<(), Duration> {
+        self.polls.as_ref().map_or(Ok(()), |buckets| buckets.check(&self.hasher.hash_one(export)))
     }
 }
 
@@ -126,6 +135,10 @@ mod tests {
             client_burst: burst,
             feeds_max: 1,
             feeds_per_client: 1,
+            polls_per_s: per_s,
+            polls_burst: burst,
+            sockets_max: 0,
+            sockets_per_address: 0,
         })
     }
 

@@ -78,6 +78,16 @@ impl Base {
     }
 }
 
+impl Base {
+    /// A connection of its own on which a GET of this path is sent, for an answer that is read as it comes.
+    pub fn send_simply(&self, below: &str) -> io::Result<std::net::TcpStream> {
+        let mut stream = std::net::TcpStream::connect(self.address)?;
+        let Self { authority, path, .. } = self;
+        write!(stream, "GET {path}{below} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+        Ok(stream)
+    }
+}
+
 impl Connection {
     pub async fn open(base: &Base) -> io::Result<Self> {
         Ok(Self {

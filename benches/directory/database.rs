@@ -21,7 +21,7 @@ impl Database {
         // Other servers take writes from everybody, too.
         command.env("PLUMBLINE_AUTH__ANONYMOUS_SCOPE", "system/*.cruds");
         // The load comes from one address.
-        for limit in ["ADDRESS", "AUTH", "CLIENT"] {
+        for limit in ["ADDRESS", "AUTH", "CLIENT", "POLLS"] {
             command.env(format!("PLUMBLINE_LIMITS__{limit}_PER_S"), "0");
         }
         if let Some(url) = &self.postgres {

@@ -6,7 +6,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -15,13 +16,17 @@ use serde_json::{Map, json};
 
 use super::output::output;
 use crate::app::App;
-use crate::export::{self, Compression};
+use crate::bulk::folder;
+use crate::bulk::lines::Compression;
 use crate::fhir::types::ResourceType;
+
+/// How often the progress is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
 
 /// Write the directory to files, one NDJSON file for each type.
 ///
-/// Each file has its name only when it is complete. Files of an earlier export in the same folder are replaced. A resource
-/// that is written while the export runs is in it as it was or as it is, never twice. `plumbline import DIR` reads it all back.
+/// Each file has its name only when it is complete. Files of an earlier export in the same folder are replaced. All is as it
+/// was when the export began, whatever is written meanwhile. `plumbline import DIR` reads it all back.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   plumbline export --out ./export
@@ -63,17 +68,18 @@ pub async fn run(app: &Arc<App>, args: &ExportArgs) -> anyhow::Result<ExitCode> 
         Compress::Zstd => Compression::Zstd,
     };
     fs::create_dir_all(&args.out).with_context(|| format!("{} cannot be made", args.out.display()))?;
-    let style =
-        ProgressStyle::with_template("{bar:30} {percent:>3} %  {human_pos}/{human_len}  {per_sec}  ETA {eta}  {msg}")?;
-    let bar = ProgressBar::new(export::count(app, &types).await?).with_style(style);
-    let mut counts = Vec::new();
-    for resource_type in types {
-        bar.set_message(resource_type.as_str());
-        let written = export::export(app, &args.out, resource_type, compression, |more| bar.inc(more)).await?;
-        if written > 0 {
-            counts.push((resource_type, written));
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {human_pos}/{human_len}  {per_sec}  ETA {eta}")?;
+    let bar = ProgressBar::new(folder::count(app, &types).await?).with_style(style);
+    let written = Arc::new(AtomicU64::new(0));
+    let mut work = std::pin::pin!(folder::export(app, &args.out, types, compression, Arc::clone(&written)));
+    let mut ticks = tokio::time::interval(SHOW_EVERY);
+    let mut counts = loop {
+        tokio::select! {
+            counts = &mut work => break counts?,
+            _ = ticks.tick() => bar.set_position(written.load(Ordering::Relaxed)),
         }
-    }
+    };
+    counts.retain(|(_, count)| *count > 0);
     bar.finish_and_clear();
     let total: u64 = counts.iter().map(|(_, written)| written).sum();
     let seconds = start.elapsed().as_secs_f64();

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::scope::{Access, Scope, Scopes};
 use crate::auth::token::TokenError;
+use crate::bulk;
 use crate::config::{ClientCertificates, Server, Settings};
 use crate::delivery::machine;
 use crate::demo::Directory;
@@ -93,6 +94,7 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
         app.tokens().await?;
         let _delivery = machine::start(&app).context("deliveries cannot start")?;
         actix_web::rt::spawn(housekeeping(Arc::clone(&app)));
+        actix_web::rt::spawn(bulk::run(Arc::clone(&app)));
         let server = server::serve(&app, listener, tls).context("the server cannot start")?;
         let url = base.trim_end_matches("/fhir");
         // Whoever waits for the first line may not read the others: the server serves all the same.
@@ -105,10 +107,10 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
             );
         }
         let handle = server.handle();
-        let stopping = Arc::clone(&app);
+        let ending = Arc::clone(&app);
         actix_web::rt::spawn(async move {
             stop_signal().await;
-            stopping.stopping.send_replace(true);
+            ending.ending.send_replace(true);
             tracing::info!("stopping: requests under way are finished first");
             handle.stop(true).await;
         });

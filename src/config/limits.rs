@@ -17,6 +17,11 @@ pub struct Limits {
     /// Requests that wait for changes.
     pub feeds_max: u32,
     pub feeds_per_client: u32,
+    pub polls_per_s: f64,
+    pub polls_burst: u32,
+    /// WebSockets that are open: all, and those of one address.
+    pub sockets_max: u32,
+    pub sockets_per_address: u32,
 }
 
 /// One in 3,333 seconds: with a burst of a million, nanoseconds still fit 64 bits.
@@ -24,6 +29,7 @@ const PER_S_MIN: f64 = 0.0003;
 const PER_S_MAX: f64 = 1_000_000.0;
 const BURST_MAX: u32 = 1_000_000;
 const FEEDS_MAX: u32 = 100_000;
+const SOCKETS_MAX: u32 = 100_000;
 
 impl Limits {
     /// What is wrong with them.
@@ -39,6 +45,7 @@ impl Limits {
             ("auth", self.auth_per_s, self.auth_burst),
             ("refusals", self.refusals_per_s, self.refusals_burst),
             ("client", self.client_per_s, self.client_burst),
+            ("polls", self.polls_per_s, self.polls_burst),
         ] {
             if per_s != 0.0 && !(PER_S_MIN..=PER_S_MAX).contains(&per_s) {
                 faults.push(format!(
@@ -47,6 +54,11 @@ impl Limits {
             }
             if !(1..=BURST_MAX).contains(&burst) {
                 faults.push(format!("limits.{name}_burst is {burst}, but must be from 1 to {BURST_MAX}"));
+            }
+        }
+        for (name, count) in [("max", self.sockets_max), ("per_address", self.sockets_per_address)] {
+            if count > SOCKETS_MAX {
+                faults.push(format!("limits.sockets_{name} is {count}, but must be at most {SOCKETS_MAX}"));
             }
         }
         faults

@@ -2,6 +2,7 @@
 
 mod auth;
 mod delivery;
+mod export;
 mod limits;
 mod network;
 mod server;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::validate::Enforce;
 pub use auth::{Auth, Issuer, Secret};
 pub use delivery::Delivery;
+pub use export::Export;
 pub use limits::Limits;
 pub use network::Network;
 pub use server::{ClientCertificates, Server};
@@ -45,6 +47,7 @@ pub struct Settings {
     pub auth: Auth,
     pub delivery: Delivery,
     pub import: Import,
+    pub export: Export,
     pub log: Log,
 }
 
@@ -176,6 +179,7 @@ impl Settings {
         faults.extend(self.limits.faults());
         faults.extend(self.auth.faults());
         faults.extend(self.delivery.faults());
+        faults.extend(self.export.faults());
         if faults.is_empty() { Ok(()) } else { Err(format!("settings: {}", faults.join("; "))) }
     }
 

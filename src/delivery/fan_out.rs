@@ -167,7 +167,7 @@ async fn give(machine: &Machine, plan: &mut Plan, change: &Pending, content: &Co
     let target = Target { resource_type: change.resource_type, id: content.id.clone() };
     for lane in told {
         let Some(subscriber) = machine.roster.borrow().get(lane) else { continue };
-        let sight = subscriber.sight(app, change.resource_type).await?;
+        let sight = subscriber.viewer.sight(app, change.resource_type).await?;
         if let Sight::Nothing = *sight {
             // Whoever may be told nothing any more is told so, rather than being left to wait.
             let why = format!("The subscriber may not read {} any more.", change.resource_type);

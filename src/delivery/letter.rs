@@ -7,18 +7,15 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::fhir::xml;
-use crate::interactions::access::Sight;
-use crate::interactions::subscription::NAME;
+use crate::interactions::subscription::{self, NAME};
 use crate::interactions::write::stored;
 use crate::net::NetError;
 use crate::net::sender::{Answered, Post};
-use crate::search::value::Target;
-use crate::store::change;
 use crate::store::error::StoreError;
 use crate::store::lanes::Lane;
 use crate::store::notifications::Event;
-use crate::subscriptions::definition::{Kind, Status};
-use crate::subscriptions::notification::{self, Head, How, Item, Stamp};
+use crate::subscriptions::definition::{Definition, Kind, Status};
+use crate::subscriptions::notification::{self, Head, Item, Stamp};
 
 use super::keys::KeysError;
 use super::machine::Machine;
@@ -71,7 +68,7 @@ pub(super) async fn events(
     settled: i64,
 ) -> Result<Result<Letter, String>, StoreError> {
     for event in events {
-        if !may_see(machine, to, event).await? {
+        if !to.viewer.may_see(&machine.app, event).await? {
             return Ok(Err(format!("the subscriber may not read {}/{} any more", event.resource_type, event.id)));
         }
     }
@@ -81,7 +78,7 @@ pub(super) async fn events(
             _ => Bytes::new(),
         },
         Kind::Topic(_) => {
-            let items: Vec<Item<'_>> = events.iter().map(item).collect();
+            let items: Vec<Item<'_>> = events.iter().map(|event| subscription::item(event, true)).collect();
             let last = events.last().map_or(0, |event| event.number).max(settled);
             rendered(to, notification::event_notification(&head(machine, to, Status::Active), last, &items))
         }
@@ -120,19 +117,6 @@ pub(super) async fn post(
     Ok(machine.sender.post(Post { url: endpoint, headers: &headers, body: letter.body, timeout }).await?)
 }
 
-/// Whether the subscriber may read what an event is about, by what they may do now. Of a deletion there is nothing to read.
-async fn may_see(machine: &Machine, to: &Subscriber, event: &Event) -> Result<bool, StoreError> {
-    let sight = to.sight(&machine.app, event.resource_type).await?;
-    Ok(match (&*sight, &event.body) {
-        (Sight::Nothing, _) => false,
-        (Sight::Everything, _) | (Sight::Only(_), None) => true,
-        (Sight::Only(_), Some(body)) => {
-            let target = Target { resource_type: event.resource_type, id: event.id.clone() };
-            stored(body).is_ok_and(|body| sight.reaches(&machine.app, &target, event.at, &body))
-        }
-    })
-}
-
 fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a> {
     let stamp = Stamp { bundle: Uuid::new_v4(), status: Uuid::new_v4(), now: machine.app.now() };
     Head {
@@ -146,35 +130,20 @@ fn head<'a>(machine: &'a Machine, to: &'a Subscriber, status: Status) -> Head<'a
     }
 }
 
-/// An event as notifications tell of it.
-pub(crate) fn item(event: &Event) -> Item<'_> {
-    let how = match event.kind {
-        change::Kind::Create => How::Create,
-        change::Kind::Update => How::Update,
-        change::Kind::Delete => How::Delete,
-        change::Kind::UpdateAsCreate => How::UpdateAsCreate,
-    };
-    Item {
-        number: event.number,
-        at: event.at,
-        resource_type: event.resource_type,
-        id: &event.id,
-        version: event.version,
-        how,
-        body: event.body.as_deref(),
-    }
+fn rendered(to: &Subscriber, json: String) -> Bytes {
+    Bytes::from(in_mime(&to.definition, json))
 }
 
 /// JSON as the recipient wants it.
-fn rendered(to: &Subscriber, json: String) -> Bytes {
-    if to.definition.mime.as_ref().is_some_and(|mime| mime.is_xml) {
+pub(super) fn in_mime(definition: &Definition, json: String) -> String {
+    if definition.mime.as_ref().is_some_and(|mime| mime.is_xml) {
         let xml = stored(&json).and_then(|body| xml::to_xml(&body));
         match xml {
-            Ok(xml) => return Bytes::from(xml),
+            Ok(xml) => return xml,
             Err(error) => tracing::error!(%error, "a notification could not be written as XML"),
         }
     }
-    Bytes::from(json)
+    json
 }
 
 /// This directory, in the ids of what it sends.

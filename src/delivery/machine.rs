@@ -325,9 +325,12 @@ async fn look_after_subscriptions(machine: &Machine) {
     }
 }
 
-/// Changes the status of a Subscription, unless it is another version by now.
-pub(super) async fn set(machine: &Machine, id: &str, version: i64, status: Status, error: Option<String>) {
-    if let Err(failed) = subscription::set_status(&machine.app, id, version, status, error).await {
+/// Changes the status of a Subscription, unless it is another version by now. False when the database did not take it: then
+/// it is as it was.
+pub(super) async fn set(machine: &Machine, id: &str, version: i64, status: Status, error: Option<String>) -> bool {
+    let done = subscription::set_status(&machine.app, id, version, status, error).await;
+    if let Err(failed) = &done {
         tracing::warn!(subscription = id, error = %failed, "the status of a Subscription could not be changed");
     }
+    done.is_ok()
 }

@@ -8,6 +8,8 @@
 //! A lane belongs to one node at a time, which is known by a lock that ends with its process
 //! ([`crate::store::presence`]). What a node that dies had sent without having it recorded is sent again, under the same numbers:
 //! at least once, in order, and never another event under a number.
+//!
+//! WebSockets are no lanes' to call: what they are sent ([`socket`]) is read as it is numbered, and owed to nobody.
 
 pub mod breaker;
 mod fan_out;
@@ -21,5 +23,7 @@ mod roster;
 pub mod schedule;
 pub mod secrets;
 pub mod signature;
+pub mod socket;
 pub mod trust;
+mod viewer;
 mod worker;

@@ -1,16 +1,11 @@
 //! Who is to be told of changes, as of the mark of the fan-out: every Subscription that counts, indexed by what it asks for.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::auth::caller::{Caller, Identity};
-use crate::auth::scope::Access;
-use crate::auth::standing;
-use crate::fhir::types::{Instant, ResourceType};
-use crate::interactions::access::{self, Sight};
+use crate::fhir::types::Instant;
 use crate::interactions::subscription::{self, Owner};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
@@ -19,8 +14,7 @@ use crate::store::records;
 use crate::subscriptions::definition::Definition;
 use crate::subscriptions::registry::Registry;
 
-/// Microseconds after which it is asked again whether a subscriber still may be told.
-const STANDING: i64 = 5_000_000;
+use super::viewer::Viewer;
 
 /// A Subscription and on whose authority it is.
 pub(super) struct Subscriber {
@@ -30,46 +24,8 @@ pub(super) struct Subscriber {
     pub version: i64,
     pub state: State,
     pub definition: Arc<Definition>,
-    owner: Option<Arc<Identity>>,
-    standing: RefCell<Standing>,
-}
-
-/// What the owner may see, and when that was found out.
-#[derive(Default)]
-struct Standing {
-    at: i64,
-    /// `None`: nobody stands for the Subscription any more.
-    caller: Option<Caller>,
-    sights: HashMap<ResourceType, Rc<Sight>>,
-}
-
-impl Subscriber {
-    /// What the subscriber may read of a type, by what they may do now.
-    ///
-    /// # Errors
-    /// [`StoreError`] when that cannot be found out.
-    pub async fn sight(&self, app: &App, resource_type: ResourceType) -> Result<Rc<Sight>, StoreError> {
-        let now = app.now().0;
-        if now - self.standing.borrow().at >= STANDING {
-            let caller = match &self.owner {
-                Some(owner) => {
-                    let trusts = |issuer: &str| app.settings.auth.issuers.iter().any(|it| it.issuer == issuer);
-                    let find = async |conn: &mut Conn| standing::current(conn, owner, &app.anonymous, trusts).await;
-                    app.store.read(find).await?.map(|identity| Caller { identity, address: None })
-                }
-                None => None,
-            };
-            self.standing.replace(Standing { at: now, caller, sights: HashMap::new() });
-        }
-        let mut standing = self.standing.borrow_mut();
-        if let Some(sight) = standing.sights.get(&resource_type) {
-            return Ok(Rc::clone(sight));
-        }
-        let sight = standing.caller.as_ref().map(|caller| access::sight(app, caller, Access::READ, resource_type));
-        let sight = Rc::new(sight.unwrap_or(Sight::Nothing));
-        standing.sights.insert(resource_type, Rc::clone(&sight));
-        Ok(sight)
-    }
+    /// On whose authority it is.
+    pub viewer: Viewer,
 }
 
 /// A Subscription that is stored but cannot be used.
@@ -161,8 +117,7 @@ impl Roster {
             version: lane.version,
             state: lane.state,
             definition,
-            owner: owner.map(|Owner(identity)| Arc::new(identity)),
-            standing: RefCell::default(),
+            viewer: Viewer::new(owner.map(|Owner(identity)| Arc::new(identity))),
         };
         self.subscribers.insert(lane.lane, Rc::new(subscriber));
     }

@@ -218,9 +218,17 @@ impl Worker {
     }
 
     async fn activate(&mut self, machine: &Machine) -> Step {
-        self.is_greeted = true;
-        set(machine, &self.subscriber.id, self.subscriber.version, Status::Active, None).await;
-        Step::Wait(None)
+        self.conclude(machine, Status::Active, None).await
+    }
+
+    /// The greeting is over, with this status. Where that cannot be stored, it begins anew a little later.
+    async fn conclude(&mut self, machine: &Machine, status: Status, error: Option<String>) -> Step {
+        self.is_greeted = set(machine, &self.subscriber.id, self.subscriber.version, status, error).await;
+        if self.is_greeted {
+            return Step::Wait(None);
+        }
+        self.progress.due_at = machine.app.now().0 + 1_000_000;
+        Step::Wait(Some(Instant(self.progress.due_at)))
     }
 
     /// The first event held of each resource is tried when it is due; the earliest of these.
@@ -234,7 +242,6 @@ impl Worker {
     async fn greet(&mut self, machine: &Machine, row: &Lane) -> Result<Step, StoreError> {
         let letter = letter::handshake(machine, &self.subscriber, row).await;
         let (outcome, attempt) = self.send(machine, letter, Call::Handshake).await;
-        self.is_greeted = true;
         machine.recorder.tell_and_wait(Report { lane: row.lane, attempt: Some(attempt), ..Report::default() }).await;
         let (status, error) = match outcome {
             Outcome::Delivered => (Status::Active, None),
@@ -242,8 +249,7 @@ impl Worker {
                 (Status::Error, Some(format!("The handshake failed: {why}")))
             }
         };
-        set(machine, &self.subscriber.id, self.subscriber.version, status, error).await;
-        Ok(Step::Wait(None))
+        Ok(self.conclude(machine, status, error).await)
     }
 
     /// One call, when there is a place for it.

@@ -13,14 +13,13 @@ use actix_web::http::{Method, StatusCode};
 use arc_swap::ArcSwap;
 
 /// Headers of an answer that a page may read besides those that are always visible.
-const EXPOSED: &str = "ETag, Location, Last-Modified, Content-Location, Retry-After, WWW-Authenticate";
+const EXPOSED: &str = "ETag, Location, Last-Modified, Content-Location, Content-Range, Expires, Retry-After, WWW-Authenticate, X-Progress";
 /// Headers that any page may send. Content-Type is not among them: with it, and a POST that browsers send unasked once they
 /// remember the header from a preflight for a GET, any page could write where no token is needed. A search is posted as a
 /// form, which needs no permission.
-const SENT_BY_ALL: &str = "accept, prefer, if-none-match, if-modified-since";
+const SENT_BY_ALL: &str = "accept, prefer, if-none-match, if-modified-since, if-range, range";
 /// Headers that pages of registered apps may send.
-const SENT_BY_APPS: &str =
-    "authorization, content-type, accept, prefer, if-match, if-none-match, if-none-exist, if-modified-since";
+const SENT_BY_APPS: &str = "authorization, content-type, accept, prefer, if-match, if-none-match, if-none-exist, if-modified-since, if-range, range";
 /// For how long a browser remembers the answer to a preflight.
 const REMEMBERED_S: &str = "600";
 

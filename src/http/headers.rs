@@ -26,6 +26,10 @@ pub(super) fn complete<B: MessageBody>(server: &Server, response: &mut ServiceRe
     let count = if server.is_reached_by_https() { ALWAYS.len() } else { ALWAYS.len() - 1 };
     let is_personal = response.request().headers().contains_key(header::AUTHORIZATION);
     let headers = response.headers_mut();
+    // It has kept a file from being compressed, and says nothing (RFC 9110, 8.4).
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "identity") {
+        headers.remove(header::CONTENT_ENCODING);
+    }
     for (name, value) in ALWAYS.into_iter().take(count) {
         if !headers.contains_key(&name) {
             headers.insert(name, value);

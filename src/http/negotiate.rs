@@ -89,19 +89,30 @@ impl Wishes {
             Some(name) => format_named(&name).ok_or_else(|| not_acceptable(&name))?,
             None => accepted(request)?,
         };
+        wishes.read_prefer(request);
+        Ok(wishes)
+    }
+
+    /// The wishes of a request that is answered in JSON, whatever else its client accepts.
+    pub fn in_json(app: &App, request: &HttpRequest) -> Self {
+        let mut wishes = Self { base: hosts::base(app, request), ..Self::plain(app) };
+        wishes.read_prefer(request);
+        wishes
+    }
+
+    fn read_prefer(&mut self, request: &HttpRequest) {
         for prefer in
             text_headers(request, &HeaderName::from_static("prefer")).flat_map(|value| value.split([',', ';']))
         {
             match prefer.trim() {
-                "return=minimal" => wishes.returns = Some(Return::Minimal),
-                "return=representation" => wishes.returns = Some(Return::Representation),
-                "return=OperationOutcome" => wishes.returns = Some(Return::OperationOutcome),
-                "handling=lenient" => wishes.handling = Handling::Lenient,
-                "handling=strict" => wishes.handling = Handling::Strict,
+                "return=minimal" => self.returns = Some(Return::Minimal),
+                "return=representation" => self.returns = Some(Return::Representation),
+                "return=OperationOutcome" => self.returns = Some(Return::OperationOutcome),
+                "handling=lenient" => self.handling = Handling::Lenient,
+                "handling=strict" => self.handling = Handling::Strict,
                 _ => {}
             }
         }
-        Ok(wishes)
     }
 }
 

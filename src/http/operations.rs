@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::app::App;
 use crate::fhir::error::FhirError;
 use crate::interactions::answer::Answer;
+use crate::interactions::operations::subscription::{binding, events, status};
 use crate::interactions::operations::{Sent, expand, lookup, validate, validate_code};
 
 use super::fhir::serve;
@@ -16,7 +17,11 @@ use super::negotiate;
 
 type Shared = Data<Arc<App>>;
 
-fn sent(request: &HttpRequest, body: &Bytes) -> Result<Sent, FhirError> {
+/// What came with the request of an operation.
+///
+/// # Errors
+/// 415 and 400 for a body that cannot be read.
+pub(super) fn sent(request: &HttpRequest, body: &Bytes) -> Result<Sent, FhirError> {
     let has_body = request.method() == Method::POST && !body.is_empty();
     let body = has_body.then(|| negotiate::resource(request, body)).transpose()?;
     Ok(Sent { query: negotiate::query(request), body })
@@ -62,6 +67,41 @@ pub async fn validate_instance(
     serve(&app, &request, async |_, caller| {
         let (name, id) = path.into_inner();
         validate::validate(&app, caller, &name, Some(&id), sent(&request, &body)?).await
+    })
+    .await
+}
+
+pub async fn subscription_status(app: Shared, request: HttpRequest, id: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes, caller| {
+        status::of_one(&app, caller, &id, sent(&request, &body)?, &wishes.base).await
+    })
+    .await
+}
+
+pub async fn subscriptions_status(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes, caller| {
+        status::of_many(&app, caller, sent(&request, &body)?, &wishes.base).await
+    })
+    .await
+}
+
+pub async fn subscription_events(app: Shared, request: HttpRequest, id: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes, caller| {
+        events::events(&app, caller, &id, sent(&request, &body)?, &wishes.base).await
+    })
+    .await
+}
+
+pub async fn subscription_token(app: Shared, request: HttpRequest, id: Path<String>, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes, caller| {
+        binding::of_one(&app, caller, &id, sent(&request, &body)?, &wishes.base).await
+    })
+    .await
+}
+
+pub async fn subscriptions_token(app: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    serve(&app, &request, async |wishes, caller| {
+        binding::of_many(&app, caller, sent(&request, &body)?, &wishes.base).await
     })
     .await
 }

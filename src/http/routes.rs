@@ -4,7 +4,7 @@ use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, pos
 
 use super::api::{changes, lanes, webhook_keys};
 use super::smart::consent;
-use super::{fhir, health, operations, smart};
+use super::{export, fhir, health, operations, smart, websocket};
 
 /// The methods that a URL takes, as the `Allow` header of a 405 names them.
 pub(super) struct Allowed(pub &'static str);
@@ -37,6 +37,27 @@ pub fn routes(config: &mut ServiceConfig) {
             )
             .service(url("/_search", "POST").route(post().to(fhir::search_system)))
             .service(
+                url("/$export", "GET, POST")
+                    .route(get().to(export::kick_off_system))
+                    .route(post().to(export::kick_off_system)),
+            )
+            .service(
+                url("/{type}/$export", "GET, POST")
+                    .route(get().to(export::kick_off_type))
+                    .route(post().to(export::kick_off_type)),
+            )
+            .service(
+                url("/_export/{export}", "GET, HEAD, DELETE")
+                    .route(get().to(export::status))
+                    .route(head().to(export::status))
+                    .route(delete().to(export::remove)),
+            )
+            .service(
+                url("/_export/{export}/{file}", "GET, HEAD")
+                    .route(get().to(export::file))
+                    .route(head().to(export::file)),
+            )
+            .service(
                 url("/ValueSet/$expand", "GET, HEAD, POST")
                     .route(get().to(operations::value_set_expand))
                     .route(head().to(operations::value_set_expand))
@@ -65,6 +86,35 @@ pub fn routes(config: &mut ServiceConfig) {
                     .route(get().to(operations::validate_instance))
                     .route(head().to(operations::validate_instance))
                     .route(post().to(operations::validate_instance)),
+            )
+            .service(url("/ws", "GET").route(get().to(websocket::open)))
+            .service(
+                url("/Subscription/$status", "GET, HEAD, POST")
+                    .route(get().to(operations::subscriptions_status))
+                    .route(head().to(operations::subscriptions_status))
+                    .route(post().to(operations::subscriptions_status)),
+            )
+            .service(
+                url("/Subscription/{id}/$status", "GET, HEAD, POST")
+                    .route(get().to(operations::subscription_status))
+                    .route(head().to(operations::subscription_status))
+                    .route(post().to(operations::subscription_status)),
+            )
+            .service(
+                url("/Subscription/{id}/$events", "GET, HEAD, POST")
+                    .route(get().to(operations::subscription_events))
+                    .route(head().to(operations::subscription_events))
+                    .route(post().to(operations::subscription_events)),
+            )
+            .service(
+                url("/Subscription/$get-ws-binding-token", "GET, POST")
+                    .route(get().to(operations::subscriptions_token))
+                    .route(post().to(operations::subscriptions_token)),
+            )
+            .service(
+                url("/Subscription/{id}/$get-ws-binding-token", "GET, POST")
+                    .route(get().to(operations::subscription_token))
+                    .route(post().to(operations::subscription_token)),
             )
             .service(
                 url("/{type}/{id}/_history/{version}", "GET, HEAD")

@@ -23,7 +23,7 @@ use super::fhir::refused;
 use super::http2::{self, Place};
 use super::routes::routes;
 use super::tls::{self, Tls};
-use super::{cors, headers, hosts, smart};
+use super::{cors, headers, hosts, smart, websocket};
 
 /// How long a client may take to send its request's head, and to leave.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -122,6 +122,10 @@ async fn admit(app: &Data<Arc<App>>, request: &mut ServiceRequest) -> Result<(),
     }
     if let Some(response) = cors::preflight(&app.origins, request) {
         return Err(response);
+    }
+    // What comes over a WebSocket is no body: it may take as long as it likes, and its messages are bounded.
+    if websocket::is_upgrade(request) {
+        return Ok(());
     }
     let is_auth = request.match_info().as_str().starts_with("/auth/");
     let most = if is_auth { smart::BODY_BYTES_MAX } else { app.settings.server.body_bytes_max };

@@ -49,6 +49,8 @@ pub enum What {
     Launch,
     /// Somebody changed who may do what: clients, accounts.
     Administration,
+    /// A bulk export was asked for, or ended.
+    Export,
     /// A request that was refused for lack of rights.
     Refusal,
 }
@@ -70,13 +72,18 @@ pub struct Event<'a> {
 /// # Errors
 /// 503 when it cannot be stored.
 pub async fn record(app: &Arc<App>, caller: &Caller, event: Event<'_>) -> Result<(), FhirError> {
-    let change = change(app, event_body(app, caller, &event), Vec::new());
+    let change = self::event(app, caller, &event);
     app.store
         .write(async move |conn: &mut Conn| {
             change::apply(conn, vec![change.clone()]).await?;
             Ok::<_, FhirError>(())
         })
         .await
+}
+
+/// The change that records an event, for the transaction of what it is about.
+pub fn event(app: &App, caller: &Caller, event: &Event<'_>) -> Change {
+    change(app, event_body(app, caller, event), Vec::new())
 }
 
 /// True for the refusals that are recorded: the others are about what was sent, not about who sent it.
@@ -175,6 +182,7 @@ fn event_body(app: &App, caller: &Caller, event: &Event<'_>) -> Value {
         What::Revocation => (coding(DICOM, "110114"), coding(OAUTH, "revocation"), "D"),
         What::Launch => (coding(DICOM, "110114"), coding(OAUTH, "launch"), "C"),
         What::Administration => (coding(DICOM, "110113"), coding(DICOM, "110137"), "U"),
+        What::Export => (coding(DICOM, "110106"), coding(REST, "operation"), "R"),
         What::Refusal => (coding(DICOM, "110113"), coding(DICOM, "110132"), "E"),
     };
     let mut body = common(app, caller, event.client, event.account);

@@ -7,12 +7,15 @@ use crate::auth::urls;
 use crate::fhir::types::ResourceType;
 use crate::search::include::references;
 use crate::search::param::registry;
+use crate::subscriptions::topic::topics;
 
-use super::operations::{OFFERED, VALIDATE};
+use super::operations::{OFFERED, Offered, VALIDATE, subscription};
 
 /// When the capabilities last changed: the date of this release.
 const DATE: &str = "2026-11-21";
 const PLAN_NET: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net";
+const BULK_DATA: &str = "http://hl7.org/fhir/uv/bulkdata";
+const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport";
 
 /// The CapabilityStatement of a server at `base`, as JSON.
 pub fn statement(base: &str) -> String {
@@ -26,7 +29,11 @@ pub fn statement(base: &str) -> String {
         "status": "active",
         "date": DATE,
         "kind": "instance",
-        "instantiates": [format!("{PLAN_NET}/CapabilityStatement/plan-net")],
+        "instantiates": [
+            format!("{PLAN_NET}/CapabilityStatement/plan-net"),
+            format!("{BULK_DATA}/CapabilityStatement/bulk-data"),
+            format!("{BACKPORT}/CapabilityStatement/backport-subscription-server-r4"),
+        ],
         "software": {"name": "Plumbline", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "A FHIR R4 provider directory", "url": base},
         "fhirVersion": "4.0.1",
@@ -43,6 +50,7 @@ pub fn statement(base: &str) -> String {
                 .filter(|param| param.code.starts_with('_'))
                 .map(|param| json!({"name": param.code, "definition": param.url, "type": param.kind.as_str()}))
                 .collect::<Vec<_>>(),
+            "operation": [{"name": "export", "definition": format!("{BULK_DATA}/OperationDefinition/export")}],
         }],
     })
     .to_string()
@@ -102,9 +110,12 @@ fn resource(resource_type: ResourceType) -> Value {
             .of_type(resource_type)
             .map(|param| json!({"name": param.code, "definition": param.url, "type": param.kind.as_str()}))
             .collect::<Vec<_>>(),
-        "operation": [{"name": VALIDATE.name, "definition": VALIDATE.definition}],
+        "operation": operations(resource_type),
     });
     if let (Some(declared), Value::Object(rest)) = (declared.as_object_mut(), rest) {
+        if resource_type == ResourceType::Subscription {
+            declared.insert("extension".into(), discovery());
+        }
         if !profiles.is_empty() {
             declared.insert("supportedProfile".into(), profiles.into());
         }
@@ -112,6 +123,18 @@ fn resource(resource_type: ResourceType) -> Value {
         declared.extend(rest.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())));
     }
     declared
+}
+
+fn operations(resource_type: ResourceType) -> Value {
+    let own = subscription::OFFERED.iter().filter(|offered| offered.resource_type == resource_type.as_str());
+    let declared = |offered: &Offered| json!({"name": offered.name, "definition": offered.definition});
+    std::iter::once(&VALIDATE).chain(own).map(declared).collect()
+}
+
+/// The topics that can be subscribed to (Backport 1.1.0, topic discovery in R4).
+fn discovery() -> Value {
+    let url = format!("{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical");
+    topics().iter().map(|topic| json!({"url": url, "valueCanonical": topic.url})).collect()
 }
 
 /// The types that are not stored here, but have operations.
@@ -130,8 +153,11 @@ fn terminology() -> Vec<Value> {
         .collect()
 }
 
-/// The Plan-Net profiles of a type; networks are Organizations.
+/// The profiles of a type: those of Plan-Net, where networks are Organizations, and that of the Backport.
 fn profiles(resource_type: ResourceType) -> Vec<String> {
+    if resource_type == ResourceType::Subscription {
+        return vec![format!("{BACKPORT}/StructureDefinition/backport-subscription")];
+    }
     let names: &[&str] = match resource_type {
         ResourceType::Organization => &["plannet-Network", "plannet-Organization"],
         directory if directory.is_directory() => &[directory.as_str()],

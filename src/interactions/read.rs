@@ -65,7 +65,10 @@ async fn read_seen(
 }
 
 /// Whether a caller could see a resource before the deletion that was its version `deleted`.
-pub(super) async fn was_seen(
+///
+/// # Errors
+/// The store's.
+pub async fn was_seen(
     app: &App,
     conn: &mut Conn,
     sight: &Sight,

@@ -16,14 +16,17 @@ use crate::fhir::resource::Unstamped;
 use crate::fhir::types::ResourceType;
 use crate::search::parse::Handling;
 use crate::search::value::Target;
+use crate::store::change::Kind as Change;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::lanes;
+use crate::store::notifications::Event;
 use crate::store::records::{self, Record};
-use crate::store::resources;
+use crate::store::{history, resources};
 use crate::subscriptions::definition::{Asked, Bounds, Context, Definition, Status};
+use crate::subscriptions::notification::{How, Item};
 
-use super::access;
+use super::access::{self, Sight};
 use super::write::{self, Prepared, Put, stored};
 
 /// What the names of the lanes of Subscriptions begin with; their ids follow.
@@ -66,6 +69,48 @@ pub fn state(body: Option<&str>) -> lanes::State {
         Some(Status::Active) => lanes::State::Active,
         Some(Status::Error) => lanes::State::Failed,
         Some(Status::Off) | None => lanes::State::Off,
+    }
+}
+
+/// An event as notifications tell of it to one who may read what it is about, or may not (`is_seen`).
+pub fn item(event: &Event, is_seen: bool) -> Item<'_> {
+    let how = match event.kind {
+        Change::Create => How::Create,
+        Change::Update => How::Update,
+        Change::Delete => How::Delete,
+        Change::UpdateAsCreate => How::UpdateAsCreate,
+    };
+    Item {
+        number: event.number,
+        at: event.at,
+        resource_type: event.resource_type,
+        id: &event.id,
+        version: event.version,
+        how,
+        body: event.body.as_deref(),
+        is_seen,
+    }
+}
+
+/// Whether somebody who sees this much of a type may read what an event is about. A deletion is seen by those who saw what
+/// was deleted.
+///
+/// # Errors
+/// The store's.
+pub async fn is_seen(app: &App, conn: &mut Conn, sight: &Sight, event: &Event) -> Result<bool, StoreError> {
+    match (sight, &event.body) {
+        (Sight::Nothing, _) => Ok(false),
+        (Sight::Everything, _) => Ok(true),
+        (Sight::Only(_), Some(body)) => {
+            let target = Target { resource_type: event.resource_type, id: event.id.clone() };
+            Ok(stored(body).is_ok_and(|body| sight.reaches(app, &target, event.at, &body)))
+        }
+        (Sight::Only(_), None) => {
+            let before = history::get(conn, event.resource_type, &event.id, event.version - 1).await?;
+            let Some(history::Version { body: Some(body), at, .. }) = before else { return Ok(false) };
+            let target = Target { resource_type: event.resource_type, id: event.id.clone() };
+            Ok(stored(&body).is_ok_and(|body| sight.reaches(app, &target, at, &body)))
+        }
     }
 }
 

@@ -51,6 +51,9 @@ pub enum NetError {
     /// The value is not told: it may be a secret.
     #[error("the header {name} cannot be sent: it {problem}")]
     Header { name: String, problem: &'static str },
+    /// A name without an address.
+    #[error("{host} is not known to the DNS")]
+    Unknown { host: String, source: reqwest::Error },
     #[error("{host} cannot be reached")]
     Unreachable { host: String, source: reqwest::Error },
     #[error("{host} did not answer in time")]
@@ -88,6 +91,11 @@ impl Bar {
     }
 }
 
+/// A name has no address, or nobody could be asked for it.
+#[derive(Debug, Error)]
+#[error("the name cannot be looked up")]
+struct NotFound(#[source] std::io::Error);
+
 /// Lets addresses through: what the guard permits where public addresses may be called, which takes TLS as a rule; elsewhere
 /// only what the operator allowed.
 ///
@@ -116,7 +124,7 @@ impl Resolve for Door {
         let door = self.clone();
         Box::pin(async move {
             // The port is the URL's; whoever connects puts it in.
-            let admitted = door.admit(lookup_host((name.as_str(), 0)).await?)?;
+            let admitted = door.admit(lookup_host((name.as_str(), 0)).await.map_err(NotFound)?)?;
             Ok(Box::new(admitted.into_iter()) as Addrs)
         })
     }
@@ -240,8 +248,13 @@ pub(super) fn unsent(host: String, error: reqwest::Error) -> NetError {
     if let Some(bar) = causes.find_map(|cause| cause.downcast_ref::<Bar>()) {
         return bar.of(host);
     }
+    let is_unknown = successors(error.source(), |cause| (*cause).source()).any(|cause| cause.is::<NotFound>());
     let source = error.without_url();
-    if source.is_timeout() { NetError::Timeout { host, source } } else { NetError::Unreachable { host, source } }
+    match (is_unknown, source.is_timeout()) {
+        (true, _) => NetError::Unknown { host, source },
+        (false, true) => NetError::Timeout { host, source },
+        (false, false) => NetError::Unreachable { host, source },
+    }
 }
 
 pub(super) fn broken(host: String, error: reqwest::Error) -> NetError {

@@ -21,11 +21,16 @@ use postgres_openssl::MakeTlsConnector;
 use super::dialect::Dialect;
 use super::error::StoreError;
 use super::limit;
+use super::snapshot::STATEMENT_MAX_MS;
 use super::sql::Sql;
 
 /// Prepared statements that one connection keeps. Searches come in endlessly many shapes; what is over the bound is
 /// prepared for one use.
 const CACHED_STATEMENTS_MAX: usize = 500;
+
+/// What PostgreSQL knows the connections of servers by; those of long reads, which write nothing, have a name of their own.
+pub(super) const APPLICATION: &str = "plumbline";
+const LONG_READ: &str = "plumbline long read";
 
 /// Which database, as its URL says.
 #[derive(Clone, Debug)]
@@ -38,7 +43,11 @@ pub enum Database {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Read,
-    Search { limit_ms: u64 },
+    Search {
+        limit_ms: u64,
+    },
+    /// A long read of one state.
+    Snapshot,
     Write,
 }
 
@@ -55,7 +64,7 @@ impl Database {
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let mut config: tokio_postgres::Config = url.parse().map_err(|_unreadable| not_understood())?;
-            config.application_name("plumbline");
+            config.application_name(APPLICATION);
             return Ok(Self::Postgres { config: Box::new(config) });
         }
         Err(not_understood())
@@ -118,8 +127,19 @@ impl Conn {
                 Ok(Self::Sqlite(Box::new(SqliteLink { conn, kept: HashSet::new() })))
             }
             Database::Postgres { config } => {
-                let mut conn = Self::Postgres(Rc::new(connect_postgres(config).await?));
-                if let Use::Search { limit_ms } = purpose {
+                let mut conn = if purpose == Use::Snapshot {
+                    let mut config = config.clone();
+                    config.application_name(LONG_READ);
+                    Self::Postgres(Rc::new(connect_postgres(&config).await?))
+                } else {
+                    Self::Postgres(Rc::new(connect_postgres(config).await?))
+                };
+                let limit_ms = match purpose {
+                    Use::Search { limit_ms } => Some(limit_ms),
+                    Use::Snapshot => Some(STATEMENT_MAX_MS),
+                    Use::Read | Use::Write => None,
+                };
+                if let Some(limit_ms) = limit_ms {
                     let session = Dialect::SEARCH_SESSION;
                     conn.batch(&format!("SET statement_timeout = {limit_ms}; {session}")).await?;
                 }

@@ -135,6 +135,16 @@ pub async fn named(conn: &mut Conn, name: &str) -> Result<Option<Lane>, StoreErr
     Ok(fetch(conn, &sql).await?.pop())
 }
 
+/// The lanes of these names, as far as there are any, in order of their names.
+///
+/// # Errors
+/// [`StoreError`] of the statement.
+pub async fn of_names(conn: &mut Conn, names: Vec<String>) -> Result<Vec<Lane>, StoreError> {
+    let mut sql = select(conn);
+    sql.text("name").in_texts(names).text(" ORDER BY name");
+    fetch(conn, &sql).await
+}
+
 /// The lanes after this one, by their numbers, at most `limit`.
 ///
 /// # Errors

@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_directory",
     2 "0002_authorization",
     3 "0003_changes",
+    4 "0004_export",
 };
 
 /// Runs the migrations that the database lacks, all in one transaction. Nodes that start together wait for each other.

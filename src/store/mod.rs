@@ -7,6 +7,7 @@ mod condition;
 pub mod conn;
 pub mod dialect;
 pub mod error;
+pub mod export_jobs;
 mod filter;
 pub mod history;
 pub mod include;
@@ -24,7 +25,9 @@ mod reader;
 pub mod records;
 pub mod resources;
 pub mod shared;
+pub mod snapshot;
 pub mod sql;
+pub mod walk;
 mod writer;
 
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use conn::{Conn, Database};
 use dialect::Dialect;
 use error::{StoreError, UnitError};
 use reader::Readers;
+use snapshot::Snapshot;
 use writer::Writers;
 
 /// Bounds of the store; see the settings `store.*`.
@@ -172,5 +176,20 @@ impl Store {
         E: UnitError,
     {
         self.readers.search(view, unit).await
+    }
+
+    /// Runs a long read of one state of the directory, on a thread of its own; it may take its time. It ends when the
+    /// returned future is dropped. A state that is read for long keeps SQLite's log of writes from being cut back, and
+    /// PostgreSQL from clearing away what was replaced since.
+    ///
+    /// # Errors
+    /// The read's own error, or the store's.
+    pub async fn snapshot<T, E, F>(&self, unit: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce(&mut Snapshot) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: UnitError,
+    {
+        snapshot::read(self, unit).await
     }
 }

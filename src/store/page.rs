@@ -109,6 +109,20 @@ pub async fn count(conn: &mut Conn, parts: &[TypeQuery], limit: i64) -> Result<i
     Ok(total)
 }
 
+/// The row ids of the matches after `rid`, in order, at most `limit`: for who wants all of them, however many.
+///
+/// # Errors
+/// As [`page`].
+pub async fn rids(conn: &mut Conn, part: &TypeQuery, rid: i64, limit: i64) -> Result<Vec<i64>, StoreError> {
+    let mut predicates = Predicates::new(conn.dialect());
+    let (candidates, probes) = plan(conn, &mut predicates, part, false).await?;
+    let mut sql = conn.sql("SELECT DISTINCT c.rid FROM (");
+    sql.append(candidates).text(") c WHERE 1 = 1");
+    append_probes(&mut sql, &mut predicates, &probes, part);
+    sql.text(" AND c.rid > ").i64(rid).text(" ORDER BY c.rid LIMIT ").i64(limit);
+    Ok(conn.rows::<(st::BigInt,), (i64,)>(&sql).await?.into_iter().map(|row| row.0).collect())
+}
+
 /// `SELECT rid, k0, k1, k2, k3` of one type's page.
 async fn part_page(conn: &mut Conn, part: &TypeQuery, after: Option<&After>, limit: i64) -> Result<Sql, StoreError> {
     let mut predicates = Predicates::new(conn.dialect());

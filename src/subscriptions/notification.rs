@@ -111,6 +111,8 @@ pub struct Item<'a> {
     pub how: How,
     /// The resource as it was then, in JSON; `None` for a deletion. It is only used for content `full-resource`.
     pub body: Option<&'a str>,
+    /// Whether the one who is told may still read it. Of what they may not, number and time are told alone.
+    pub is_seen: bool,
 }
 
 /// Asks a new endpoint whether it is there. `events` counts all events since the start, as everywhere below.
@@ -152,7 +154,7 @@ fn bundle(head: &Head<'_>, kind: Type, events: i64, items: &[Item<'_>]) -> Strin
     let request = json!({"method": "GET", "url": format!("{base}/Subscription/{subscription_id}/$status")});
     text.push_str(&format!(",\"request\":{request},\"response\":{{\"status\":\"200\"}}}}"));
     if *content != Content::Empty {
-        for item in items {
+        for item in items.iter().filter(|item| item.is_seen) {
             text.push(',');
             entry(&mut text, head, item);
         }
@@ -215,7 +217,7 @@ fn notification_event(head: &Head<'_>, item: &Item<'_>) -> Value {
         json!({"name": "event-number", "valueString": item.number.to_string()}),
         json!({"name": "timestamp", "valueInstant": item.at.to_fhir()}),
     ];
-    if head.content != Content::Empty {
+    if head.content != Content::Empty && item.is_seen {
         parts.push(json!({"name": "focus", "valueReference": {"reference": full_url(head, item)}}));
     }
     json!({"name": "notification-event", "part": parts})

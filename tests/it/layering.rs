@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &["config"]),
     ("auth", &["fhir", "config", "search", "net", "store"]),
     ("app", &["fhir", "config", "search", "validate", "net", "store", "limits", "auth"]),
-    ("interactions", &["fhir", "config", "search", "subscriptions", "validate", "store", "auth", "app"]),
+    ("interactions", &["fhir", "config", "search", "subscriptions", "validate", "store", "limits", "auth", "app"]),
     ("delivery", &["fhir", "config", "net", "search", "subscriptions", "store", "auth", "app", "interactions"]),
     ("smart", &["fhir", "config", "store", "auth", "app", "interactions"]),
     (
@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("demo", &[]),
     ("ingest", &["fhir", "config", "search", "validate", "store", "auth", "app", "interactions"]),
-    ("export", &["fhir", "files", "search", "store", "app"]),
+    ("bulk", &["fhir", "files", "search", "store", "auth", "app", "interactions"]),
     (
         "cli",
         &[
@@ -58,7 +58,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "delivery",
             "demo",
             "ingest",
-            "export",
+            "bulk",
         ],
     ),
 ];
@@ -67,6 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "cli"]),
     ("actix_tls", &["http"]),
+    ("actix_ws", &["http"]),
     ("governor", &["limits"]),
     ("jsonwebtoken", &["auth", "smart"]),
     ("argon2", &["auth"]),

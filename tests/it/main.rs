@@ -10,6 +10,7 @@
 )]
 
 mod authz;
+mod bulk;
 mod conformance;
 mod delivery;
 mod feed;
@@ -27,6 +28,7 @@ mod search;
 mod sender;
 mod smart;
 mod smoke;
+mod subscriptions;
 mod terminology;
 mod transport;
 mod validation;

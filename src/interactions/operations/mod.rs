@@ -1,10 +1,12 @@
-//! Operations (R4 operations.html): `$validate`, and those of terminology over what is loaded.
+//! Operations (R4 operations.html): `$validate`, those of terminology over what is loaded, and those of subscribers.
 //!
 //! They change nothing, so GET with parameters in the URL and POST with Parameters are the same.
 
 mod arguments;
 pub mod expand;
+pub mod export;
 pub mod lookup;
+pub mod subscription;
 pub mod validate;
 pub mod validate_code;
 

@@ -24,6 +24,7 @@ fn items() -> [Item<'static>; 3] {
         version: 1,
         how: How::Create,
         body: Some(r#"{"resourceType":"Practitioner","id":"p1","meta":{"versionId":"1"},"active":true}"#),
+        is_seen: true,
     };
     [
         item,
@@ -168,4 +169,16 @@ fn a_status_tells_errors() {
         })
     );
     assert_eq!(all[6]["valueCodeableConcept"], json!({"text": "The \"right\" to read is gone."}));
+}
+
+#[test]
+fn what_may_not_be_read_keeps_its_number() {
+    let [first, second, third] = items();
+    let shown = [first, Item { is_seen: false, ..second }, third];
+    let bundle = parse(&query_events(&head(Content::FullResource), 9, &shown));
+    assert_eq!(bundle["entry"].as_array().map(Vec::len), Some(3));
+    let events = parameter(&bundle, "notification-event");
+    let parts: Vec<usize> = events.iter().map(|event| event["part"].as_array().expect("parts").len()).collect();
+    assert_eq!(parts, [3, 2, 3]);
+    assert_eq!(events[1]["part"][0]["valueString"], "8");
 }

@@ -43,6 +43,7 @@ const NO_R: &str = "system/Organization.cuds system/Practitioner.cruds";
 const NO_U: &str = "system/Organization.crds system/Practitioner.cruds";
 const NO_D: &str = "system/Organization.crus system/Practitioner.cruds";
 const NO_S: &str = "system/Organization.crud system/Practitioner.cruds";
+const NO_SUBSCRIPTION: &str = "system/Subscription.cud system/Practitioner.cruds";
 /// Nothing that can be searched at all.
 const NO_SEARCH: &str = "system/*.crud";
 
@@ -73,6 +74,15 @@ const TABLE: &[Row] = &[
     ("GET", "/fhir/_history", "/fhir/_history", "", "", Scope(NO_SEARCH, "system/Organization.s", 200)),
     ("HEAD", "/fhir/_history", "/fhir/_history", "", "", Scope(NO_SEARCH, "system/Organization.s", 200)),
     ("POST", "/fhir/_search", "/fhir/_search", FORM, "_type=Organization,Practitioner", Scope(NO_SEARCH, "system/Organization.s", 200)),
+    ("GET", "/fhir/$export", "/fhir/$export?_type=Organization", "", "", Scope("system/Organization.r system/Practitioner.rs", "system/Organization.rs", 202)),
+    ("POST", "/fhir/$export", "/fhir/$export?_type=Organization", "", "", Scope("system/Organization.s system/Practitioner.rs", "system/Organization.rs", 202)),
+    ("GET", "/fhir/{type}/$export", "/fhir/Organization/$export", "", "", Scope(NO_R, "system/Organization.rs", 202)),
+    ("POST", "/fhir/{type}/$export", "/fhir/Organization/$export", "", "", Scope(NO_S, "system/Organization.rs", 202)),
+    ("GET", "/fhir/_export/{export}", "/fhir/_export/x", "", "", Own(401, 404, World::export_status)),
+    ("HEAD", "/fhir/_export/{export}", "/fhir/_export/x", "", "", Own(401, 404, World::export_status)),
+    ("DELETE", "/fhir/_export/{export}", "/fhir/_export/x", "", "", Own(401, 404, World::export_removal)),
+    ("GET", "/fhir/_export/{export}/{file}", "/fhir/_export/x/Organization.ndjson", "", "", Own(401, 404, World::export_file)),
+    ("HEAD", "/fhir/_export/{export}/{file}", "/fhir/_export/x/Organization.ndjson", "", "", Own(401, 404, World::export_file)),
     ("GET", "/fhir/ValueSet/$expand", EXPAND, "", "", Public(200)),
     ("HEAD", "/fhir/ValueSet/$expand", EXPAND, "", "", Public(200)),
     ("POST", "/fhir/ValueSet/$expand", EXPAND, "", "", Public(200)),
@@ -90,6 +100,21 @@ const TABLE: &[Row] = &[
     ("HEAD", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("POST", "/fhir/{type}/{id}/$validate", "/fhir/Organization/acme/$validate?mode=delete", "", "", Scope(NO_R, "system/Organization.rd", 200)),
+    // A WebSocket is opened by anybody, and bound by a token, or by who may read the Subscription.
+    ("GET", "/fhir/ws", "/fhir/ws", "", "", Public(400)),
+    ("GET", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("HEAD", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("POST", "/fhir/Subscription/$status", "/fhir/Subscription/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("GET", "/fhir/Subscription/{id}/$status", "/fhir/Subscription/own/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("HEAD", "/fhir/Subscription/{id}/$status", "/fhir/Subscription/own/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("POST", "/fhir/Subscription/{id}/$status", "/fhir/Subscription/own/$status", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("GET", "/fhir/Subscription/{id}/$events", "/fhir/Subscription/own/$events", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("HEAD", "/fhir/Subscription/{id}/$events", "/fhir/Subscription/own/$events", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("POST", "/fhir/Subscription/{id}/$events", "/fhir/Subscription/own/$events", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("GET", "/fhir/Subscription/$get-ws-binding-token", "/fhir/Subscription/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("POST", "/fhir/Subscription/$get-ws-binding-token", "/fhir/Subscription/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.s", 200)),
+    ("GET", "/fhir/Subscription/{id}/$get-ws-binding-token", "/fhir/Subscription/own/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
+    ("POST", "/fhir/Subscription/{id}/$get-ws-binding-token", "/fhir/Subscription/own/$get-ws-binding-token", "", "", Scope(NO_SUBSCRIPTION, "system/Subscription.r", 200)),
     ("GET", "/fhir/{type}/{id}/_history/{version}", "/fhir/Organization/acme/_history/1", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("HEAD", "/fhir/{type}/{id}/_history/{version}", "/fhir/Organization/acme/_history/1", "", "", Scope(NO_R, "system/Organization.r", 200)),
     ("GET", "/fhir/{type}/{id}/_history", "/fhir/Organization/acme/_history", "", "", Scope(NO_R, "system/Organization.r", 200)),
@@ -170,7 +195,8 @@ impl World {
         run(&["client", "add", "--id", "finder", "--scope", "user/*.rs", "--redirect-uri", REDIRECT_URI], "");
         run(&["user", "add", "ann", "--fhir-user", "Practitioner/1"], PASSWORD);
         let client = Client::builder().no_proxy().redirect(Policy::none()).build().expect("an HTTP client");
-        let portal = format!("Bearer {}", tokens::printed(server, "api/token.read api/launch.write"));
+        let portal =
+            format!("Bearer {}", tokens::printed(server, "api/token.read api/launch.write system/Organization.rs"));
         Self { base: server.base.clone(), client, secret, portal }
     }
 
@@ -191,6 +217,40 @@ impl World {
 
     fn by_portal(&self, path: &str, media: &str, body: &str) -> u16 {
         self.ask("POST", path, &[("authorization", &self.portal), ("content-type", media)], body).status
+    }
+
+    /// Asks for an export, and with its status URL for something else.
+    fn of_export(&self, ask: impl Fn(&dyn Fn(&str, &str) -> Answer, &str) -> u16) -> u16 {
+        let send = |method: &str, url: &str| {
+            let path = url.strip_prefix(self.base.trim_end_matches("/fhir")).unwrap_or(url);
+            self.ask(method, path, &[("authorization", &self.portal)], "")
+        };
+        let begun = send("GET", "/fhir/$export?_type=Organization");
+        let url = begun.header("content-location").expect("a status URL");
+        let answered = ask(&send, url);
+        send("DELETE", url);
+        answered
+    }
+
+    fn export_status(&self) -> u16 {
+        self.of_export(|send, url| send("GET", url).status)
+    }
+
+    fn export_removal(&self) -> u16 {
+        self.of_export(|send, url| send("DELETE", url).status)
+    }
+
+    fn export_file(&self) -> u16 {
+        self.of_export(|send, url| {
+            loop {
+                let answer = send("GET", url);
+                if answer.status != 202 {
+                    let file = answer.body["output"][0]["url"].as_str().expect("a file").to_owned();
+                    return send("GET", &file).status;
+                }
+                std::thread::yield_now();
+            }
+        })
     }
 
     fn token(&self) -> u16 {
@@ -356,6 +416,10 @@ on_both! {
         operator.store(&organization("acme", "Acme"));
         operator.store(&organization("gone", "Gone"));
         subscribe(server, &operator);
+        operator.store(&json!({"resourceType": "Subscription", "id": "own", "status": "requested", "reason": "to know",
+            "criteria": "urn:plumbline:topic:organization-change", "channel": {"type": "websocket",
+                "payload": "application/fhir+json", "_payload": {"extension": [{"valueCode": "empty",
+                    "url": "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-payload-content"}]}}}));
         let world = World::new(server);
         for (method, _, path, media, body, way) in TABLE {
             let ask = |scope: Option<&str>| {

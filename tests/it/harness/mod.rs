@@ -1,6 +1,7 @@
 //! A server of its own for each test: the real program, on a free port, over a fresh database.
 
 pub mod postgres;
+pub mod receiver;
 pub mod sockets;
 pub mod tokens;
 
@@ -82,7 +83,7 @@ impl Server {
             command.env("PLUMBLINE_AUTH__ANONYMOUS_SCOPE", "system/*.cruds");
         }
         // All tests come from one address, and in a hurry.
-        for limit in ["ADDRESS", "AUTH", "CLIENT", "REFUSALS"] {
+        for limit in ["ADDRESS", "AUTH", "CLIENT", "REFUSALS", "POLLS"] {
             command.env(format!("PLUMBLINE_LIMITS__{limit}_PER_S"), "0");
         }
         if let Some(database) = &self.database {

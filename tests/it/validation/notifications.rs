@@ -31,6 +31,7 @@ fn notifications_are_valid_and_can_be_xml() {
         version: 1,
         how: How::Create,
         body: Some(BODY),
+        is_seen: true,
     };
     // One resource several times, and a deletion.
     let items = [
