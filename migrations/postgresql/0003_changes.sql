@@ -14,11 +14,14 @@ CREATE TABLE fan_out (
     position BIGINT NOT NULL,
     horizon  BIGINT NOT NULL
 );
-INSERT INTO fan_out (one, position, horizon) VALUES (1, 0, 0);
+-- What was written before has its position; nobody followed it.
+INSERT INTO change_position (position, seq) SELECT row_number() OVER (ORDER BY seq), seq FROM version;
+INSERT INTO fan_out (one, position, horizon) SELECT 1, COUNT(*), 0 FROM change_position;
 
 -- A recipient and what it is owed. state: 1 starting, 2 active, 3 failed, 4 off. body: the Subscription, in its version at
 -- the position changed. counts 1: changes that match are numbered. numbered: the last number given; settled: up to here
--- everything was delivered, or is in held. holder: the node that delivers, until held_until.
+-- everything was delivered, or is in held. holder: the node that delivers, until held_until. epoch: grows when the lane is changed
+-- from outside; what was found out in an older one is not kept.
 CREATE TABLE lane (
     lane          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name          TEXT COLLATE "C" NOT NULL,
@@ -35,7 +38,8 @@ CREATE TABLE lane (
     failing_since BIGINT,
     error         TEXT,
     holder        BIGINT,
-    held_until    BIGINT NOT NULL DEFAULT 0
+    held_until    BIGINT NOT NULL DEFAULT 0,
+    epoch         BIGINT NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX lane_name ON lane (name);
 CREATE INDEX lane_changed ON lane (changed);

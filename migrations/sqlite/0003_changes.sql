@@ -5,11 +5,13 @@ CREATE TABLE fan_out (
     position INTEGER NOT NULL,
     horizon  INTEGER NOT NULL
 ) STRICT;
-INSERT INTO fan_out (one, position, horizon) VALUES (1, 0, 0);
+-- Nobody followed what was written before.
+INSERT INTO fan_out (one, position, horizon) SELECT 1, COALESCE(MAX(seq), 0), 0 FROM version;
 
 -- A recipient and what it is owed. state: 1 starting, 2 active, 3 failed, 4 off. body: the Subscription, in its version at
 -- the position changed. counts 1: changes that match are numbered. numbered: the last number given; settled: up to here
--- everything was delivered, or is in held. holder: the node that delivers, until held_until.
+-- everything was delivered, or is in held. holder: the node that delivers, until held_until. epoch: grows when the lane is changed
+-- from outside; what was found out in an older one is not kept.
 CREATE TABLE lane (
     lane          INTEGER PRIMARY KEY,
     name          TEXT NOT NULL,
@@ -26,7 +28,8 @@ CREATE TABLE lane (
     failing_since INTEGER,
     error         TEXT,
     holder        INTEGER,
-    held_until    INTEGER NOT NULL DEFAULT 0
+    held_until    INTEGER NOT NULL DEFAULT 0,
+    epoch         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX lane_name ON lane (name);
 CREATE INDEX lane_changed ON lane (changed);

@@ -152,7 +152,8 @@ pub struct Breakers {
 
 impl Breakers {
     pub fn new(settings: &config::Delivery) -> Self {
-        let timeout = i64::from(settings.timeout_s) * SECOND;
+        // A subscriber may ask for up to a minute.
+        let timeout = i64::from(settings.timeout_s.max(60)) * SECOND;
         Self {
             failures_max: settings.breaker_failures,
             probe_us: timeout + PROBE_MARGIN,

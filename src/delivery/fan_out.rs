@@ -5,7 +5,7 @@
 //! matched with the Subscriptions as they are from there on. So whichever node fans out, and however often it dies, the
 //! same numbers come about: all that is decided depends on the log alone and on what subscribers may see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -24,8 +24,10 @@ use crate::subscriptions::registry::{Event, Interaction, State};
 
 use super::machine::Machine;
 
-/// Changes that one round takes at most.
-const CHANGES_MAX: i64 = 10_000;
+/// Changes that are listed at once, without their contents.
+const LISTED_MAX: i64 = 50_000;
+/// Changes that one transaction passes.
+const CHANGES_MAX: usize = 10_000;
 /// Contents that are in memory at once.
 const CONTENTS_MAX: usize = 100;
 /// Numbers that one transaction gives, so that those who write need not wait long for it.
@@ -37,8 +39,18 @@ pub(super) enum Round {
     Idle,
     /// Changes were fanned out; these lanes have something new, or are about to.
     Done(Vec<i64>),
-    /// Another node was faster; look again.
-    Overtaken,
+    /// Another node was faster; look again. These lanes were changed by it.
+    Overtaken(Vec<i64>),
+}
+
+/// What is new in the log, as far as it has been listed.
+#[derive(Default)]
+pub(super) struct News {
+    /// The mark behind which the list begins.
+    mark: Mark,
+    list: VecDeque<Pending>,
+    /// Where the horizon may be moved at the end of the list.
+    horizon: i64,
 }
 
 /// What is stored at the end of a round.
@@ -50,54 +62,62 @@ struct Plan {
     subscribed: Option<Pending>,
 }
 
-/// Fans out what is new.
+/// Fans out some of what is new.
 ///
 /// # Errors
 /// [`StoreError`] of the statements; nothing was fanned out then.
-pub(super) async fn round(machine: &Machine) -> Result<Round, StoreError> {
+pub(super) async fn round(machine: &Machine, news: &mut News) -> Result<Round, StoreError> {
     let app = &machine.app;
-    let known = machine.horizon.get();
-    let read = async |conn: &mut Conn| {
-        let mut mark = changes::mark(conn).await?;
-        mark.horizon = mark.horizon.max(known);
-        let (pending, horizon) = changes::pending(conn, mark, CHANGES_MAX).await?;
-        Ok::<_, StoreError>((mark, pending, horizon))
-    };
-    let (mark, pending, horizon) = app.store.read(read).await?;
+    let mark = app.store.read(async |conn: &mut Conn| changes::mark(conn).await).await?;
+    if news.list.is_empty() || news.mark.position != mark.position {
+        // What was found out at the end of a list holds; in its middle, what was known at its beginning.
+        let known = if news.list.is_empty() { news.horizon } else { news.mark.horizon };
+        *news = look(machine, mark, known).await?;
+    }
     let mut changed = Vec::new();
     if machine.roster.borrow().position() != mark.position {
         changed = machine.catch_up(mark.position).await?;
     }
-    if pending.is_empty() {
-        machine.horizon.set(horizon);
+    if news.list.is_empty() {
         return Ok(if changed.is_empty() { Round::Idle } else { Round::Done(changed) });
     }
-    let total = pending.len();
-    let plan = plan(machine, pending).await?;
-    // Only a round that takes all that there was knows that nothing is left below the new horizon.
-    let horizon = if plan.seqs.len() == total { horizon } else { mark.horizon };
+    let plan = plan(machine, &news.list).await?;
+    let passed = plan.seqs.len();
+    // Only at the end of a list that has all there was is nothing left below the new horizon.
+    let horizon = if passed == news.list.len() { news.horizon } else { news.mark.horizon };
     let mut told: Vec<i64> = plan.events.keys().copied().collect();
+    told.extend(changed);
     let meets = plan.subscribed.is_some();
-    let Some(position) = store(machine, mark, plan, horizon).await? else { return Ok(Round::Overtaken) };
-    machine.horizon.set(horizon);
+    let Some(position) = store(machine, news.mark, plan, horizon).await? else {
+        *news = News { horizon: news.mark.horizon, ..News::default() };
+        return Ok(Round::Overtaken(told));
+    };
+    news.list.drain(..passed);
+    news.mark = Mark { position, horizon };
     if meets {
         told.extend(machine.catch_up(position).await?);
     } else {
         machine.passed(position);
     }
-    told.extend(changed);
     Ok(Round::Done(told))
 }
 
+/// Lists what is new behind a mark. This node may know of a later horizon than was stored.
+async fn look(machine: &Machine, mut mark: Mark, known: i64) -> Result<News, StoreError> {
+    mark.horizon = mark.horizon.max(known);
+    let read = async |conn: &mut Conn| changes::pending(conn, mark, LISTED_MAX).await;
+    let (list, horizon) = machine.app.store.read(read).await?;
+    Ok(News { mark, list: list.into(), horizon })
+}
+
 /// Decides who is told of what, up to the first Subscription or the bound.
-async fn plan(machine: &Machine, pending: Vec<Pending>) -> Result<Plan, StoreError> {
+async fn plan(machine: &Machine, news: &VecDeque<Pending>) -> Result<Plan, StoreError> {
     let mut plan = Plan::default();
-    let mut rest = pending.as_slice();
-    while !rest.is_empty() && plan.subscribed.is_none() && plan.numbers < NUMBERS_MAX {
+    while plan.seqs.len() < news.len().min(CHANGES_MAX) && plan.subscribed.is_none() && plan.numbers < NUMBERS_MAX {
         // As many as can be passed, or looked at, together.
         let mut wanted = Vec::new();
         let mut count = 0;
-        for change in rest {
+        for change in news.iter().skip(plan.seqs.len()) {
             count += 1;
             if change.resource_type == ResourceType::Subscription {
                 break;
@@ -110,7 +130,7 @@ async fn plan(machine: &Machine, pending: Vec<Pending>) -> Result<Plan, StoreErr
                 }
             }
         }
-        let (some, later) = rest.split_at(count);
+        let some: Vec<&Pending> = news.iter().skip(plan.seqs.len()).take(count).collect();
         let contents = match wanted.is_empty() {
             true => Vec::new(),
             false => {
@@ -119,14 +139,19 @@ async fn plan(machine: &Machine, pending: Vec<Pending>) -> Result<Plan, StoreErr
             }
         };
         let mut contents = contents.into_iter().peekable();
-        rest = later;
         for change in some {
             if let Some(content) = contents.next_if(|content| content.seq == change.seq) {
-                give(machine, &mut plan, change, &content).await?;
+                match give(machine, &mut plan, change, &content).await {
+                    // It cannot be read by anybody, and must not keep all others waiting.
+                    Err(StoreError::Corrupt(error)) => {
+                        tracing::error!(seq = change.seq, %error, "a change cannot be read, so nobody is told of it");
+                    }
+                    given => given?,
+                }
             }
             plan.seqs.push(change.seq);
             if change.resource_type == ResourceType::Subscription {
-                plan.subscribed = Some(change.clone());
+                plan.subscribed = Some(Pending::clone(change));
             }
             if plan.numbers >= NUMBERS_MAX {
                 break;
@@ -199,6 +224,7 @@ async fn store(machine: &Machine, mark: Mark, plan: Plan, horizon: i64) -> Resul
         Some(change) => machine.app.store.read(async |conn: &mut Conn| lane_of(conn, &change).await).await?,
         None => None,
     };
+    let node = machine.node;
     let is_news = !events.is_empty() || subscribed.is_some();
     let unit = async move |conn: &mut Conn| {
         let found = changes::mark_locked(conn).await?;
@@ -206,12 +232,12 @@ async fn store(machine: &Machine, mark: Mark, plan: Plan, horizon: i64) -> Resul
             return Ok(None);
         }
         let position = changes::advance(conn, found, &seqs, horizon).await?;
-        lanes::number(conn, &events).await?;
+        lanes::number(conn, &events, subscribed.as_ref().map(|it| it.name.as_str())).await?;
         if let Some(subscribed) = &subscribed {
             lanes::subscribe(conn, &Subscribed { changed: position, ..subscribed.clone() }).await?;
         }
         if is_news {
-            presence::tell(conn).await?;
+            presence::tell(conn, node).await?;
         }
         Ok::<_, StoreError>(Some(position))
     };

@@ -7,6 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::fhir::xml;
+use crate::interactions::access::Sight;
 use crate::interactions::subscription::{self, NAME};
 use crate::interactions::write::stored;
 use crate::net::NetError;
@@ -30,6 +31,15 @@ pub(super) struct Letter {
     /// The same for the same events, however often they are sent.
     id: String,
     body: Bytes,
+}
+
+/// What there is to send.
+pub(super) enum Content {
+    Letter(Letter),
+    /// Nothing that this subscriber is told.
+    Nothing,
+    /// The subscriber may not be told of such things any more: why.
+    Forbidden(String),
 }
 
 /// Why there is no answer.
@@ -56,8 +66,8 @@ pub(super) async fn heartbeat(machine: &Machine, to: &Subscriber, row: &Lane) ->
     Letter { id: format!("heartbeat_{}_{}_{at}", name(machine), to.lane), body: rendered(to, body) }
 }
 
-/// Tells of events, of which all up to `settled` have been told. The inner error is the sentence why the subscriber may not be
-/// told of them any more.
+/// Tells of events; `so_far` is the last number that was given. Of what the subscriber may not see any more they are told the
+/// number alone.
 ///
 /// # Errors
 /// [`StoreError`] when what they may see cannot be found out.
@@ -65,25 +75,29 @@ pub(super) async fn events(
     machine: &Machine,
     to: &Subscriber,
     events: &[Event],
-    settled: i64,
-) -> Result<Result<Letter, String>, StoreError> {
+    so_far: i64,
+) -> Result<Content, StoreError> {
+    let mut seen = Vec::with_capacity(events.len());
     for event in events {
-        if !to.viewer.may_see(&machine.app, event).await? {
-            return Ok(Err(format!("the subscriber may not read {}/{} any more", event.resource_type, event.id)));
+        if let Sight::Nothing = *to.viewer.sight(&machine.app, event.resource_type).await? {
+            return Ok(Content::Forbidden(format!("The subscriber may not read {} any more.", event.resource_type)));
         }
+        seen.push(to.viewer.may_see(&machine.app, event).await?);
     }
-    let body = match to.definition.kind {
-        Kind::Criteria(_) => match (&to.definition.mime, events.first().and_then(|event| event.body.as_deref())) {
-            (Some(_), Some(body)) => rendered(to, body.to_owned()),
+    let body = match (&to.definition.kind, events.first().zip(seen.first())) {
+        (_, None) | (Kind::Criteria(_), Some((_, false))) => return Ok(Content::Nothing),
+        (Kind::Criteria(_), Some((event, true))) => match (&to.definition.mime, &event.body) {
+            (Some(_), Some(body)) => rendered(to, body.clone()),
             _ => Bytes::new(),
         },
-        Kind::Topic(_) => {
-            let items: Vec<Item<'_>> = events.iter().map(|event| subscription::item(event, true)).collect();
-            let last = events.last().map_or(0, |event| event.number).max(settled);
+        (Kind::Topic(_), Some(_)) => {
+            let items: Vec<Item<'_>> =
+                events.iter().zip(&seen).map(|(event, is_seen)| subscription::item(event, *is_seen)).collect();
+            let last = events.last().map_or(0, |event| event.number).max(so_far);
             rendered(to, notification::event_notification(&head(machine, to, Status::Active), last, &items))
         }
     };
-    Ok(Ok(Letter { id: id(machine, to, events), body }))
+    Ok(Content::Letter(Letter { id: id(machine, to, events), body }))
 }
 
 /// Posts a message, signed now.

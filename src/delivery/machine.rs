@@ -3,7 +3,7 @@
 //! It reads the state of things from the database and needs no messages to go on after a crash: a commit, another node and the
 //! clock only wake it early.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::store::presence::Presence;
 use crate::subscriptions::definition::Status;
 
 use super::breaker::Breakers;
-use super::fan_out::{self, Round};
+use super::fan_out::{self, News, Round};
 use super::keys::Keys;
 use super::recorder::{Recorder, Report};
 use super::roster::{self, Roster};
@@ -34,17 +34,18 @@ use super::worker::{self, Handle};
 
 /// How often is looked for what nobody told of.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a node is believed to live without a sign, and how often it gives one, in microseconds.
+/// How long a node is believed to live without a sign, in microseconds, and how often it gives one.
 const BELIEVED: i64 = 60_000_000;
-const SIGN_EVERY: i64 = 15_000_000;
+const SIGN_EVERY: Duration = Duration::from_secs(15);
 /// How long calls under way are waited for when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
 /// Lanes that are taken at once.
 const CLAIMED_MAX: i64 = 20_000;
-/// How often what is old is forgotten, in microseconds, and how much of it at once.
-const FORGET_EVERY: i64 = 60_000_000;
+/// How often keys are looked at; how much of what is old is forgotten at once, and of how many lanes.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 const DAY: i64 = 86_400_000_000;
 const FORGOTTEN_MAX: i64 = 5_000;
+const FORGOTTEN_LANES: i64 = 10;
 /// Calls at once to those that failed or were slow the last time, so that the others are not kept waiting.
 const SLOW_MAX: usize = 64;
 
@@ -87,8 +88,15 @@ async fn keep_running(app: &Arc<App>, mut stopped: watch::Receiver<bool>) {
             Ok(Some(presence)) => {
                 is_standing_by = false;
                 let local = LocalSet::new();
-                if let Err(error) = local.run_until(run(app, presence, stopped.clone())).await {
-                    tracing::error!(%error, "deliveries are interrupted; they go on when the database can be used");
+                let (own, stop) = (Arc::clone(app), stopped.clone());
+                // On a task of its own: what goes wrong in it ends it alone.
+                let ran = local.spawn_local(async move { run(&own, presence, stop).await });
+                match local.run_until(ran).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "deliveries are interrupted; they go on when the database can be used");
+                    }
+                    Err(error) => tracing::error!(%error, "deliveries have failed; they begin anew"),
                 }
             }
             Ok(None) if !is_standing_by => {
@@ -107,8 +115,6 @@ pub(super) struct Machine {
     pub app: Arc<App>,
     pub node: i64,
     pub roster: RefCell<Roster>,
-    /// See [`crate::store::changes::Mark`]; what this node has found out since it was stored.
-    pub horizon: Cell<i64>,
     pub recorder: Recorder,
     pub sender: Sender,
     pub keys: Keys,
@@ -175,7 +181,6 @@ async fn run(app: &Arc<App>, mut presence: Presence, mut stopped: watch::Receive
         app: Arc::clone(app),
         node,
         roster: RefCell::default(),
-        horizon: Cell::new(0),
         recorder: Recorder::start(app.store.clone(), node, lost),
         sender: Sender::with_http(&app.settings.net, settings.allow_http).map_err(StoreError::unavailable)?,
         keys: Keys::open(app.store.clone(), seal.clone(), app.now()).await.map_err(StoreError::unavailable)?,
@@ -190,64 +195,120 @@ async fn run(app: &Arc<App>, mut presence: Presence, mut stopped: watch::Receive
         nudge: Notify::new(),
     });
     let mut additions = app.store.additions();
+    let mut chores = Chores::default();
+    let mut news = News::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut signed_at, mut forgot_at, mut forgot_in) = (0, 0, 0);
     loop {
-        let is_tick = tokio::select! {
-            _ = additions.changed() => false,
-            () = presence.heard() => true,
-            () = machine.nudge.notified() => true,
-            _ = tick.tick() => true,
+        let mut is_due = tokio::select! {
+            biased;
             _ = stopped.wait_for(|stop| *stop) => {
                 finish(&machine).await;
                 return Ok(());
             }
+            _ = tick.tick() => true,
+            () = presence.heard() => true,
+            () = machine.nudge.notified() => true,
+            _ = additions.changed() => false,
         };
         if presence.is_lost() {
             return Err(StoreError::unavailable("the connection on which nodes see each other is gone"));
         }
-        let mut told = Vec::new();
-        loop {
-            match fan_out::round(&machine).await? {
-                Round::Idle => break,
-                Round::Overtaken => {}
-                Round::Done(lanes) => {
-                    // Those that are at work already hear of it at once.
-                    told.extend(lanes.into_iter().filter(|lane| !wake(&machine, *lane)));
-                    if !told.is_empty() {
-                        claim(&machine, &presence, &mut told).await?;
-                    }
-                }
+        is_due |= chores.are_due();
+        let done = async {
+            let has_more = follow(&machine, &presence, &mut news).await?;
+            if is_due {
+                chores.run(&machine, &presence).await?;
+            }
+            Ok::<_, StoreError>(has_more)
+        };
+        match done.await {
+            Ok(false) => {}
+            Ok(true) => machine.nudge.notify_one(),
+            // What is under way goes on; a database that is busy or away is asked again.
+            Err(error) => {
+                tracing::warn!(%error, "deliveries wait for the database");
+                tokio::time::sleep(TICK).await;
+                machine.nudge.notify_one();
             }
         }
-        if !is_tick {
-            continue;
+    }
+}
+
+/// Fans out what is new, for a while: true when there may be more.
+async fn follow(machine: &Rc<Machine>, presence: &Presence, news: &mut News) -> Result<bool, StoreError> {
+    let began = std::time::Instant::now();
+    while began.elapsed() < TICK {
+        let (Round::Done(lanes) | Round::Overtaken(lanes)) = fan_out::round(machine, news).await? else {
+            return Ok(false);
+        };
+        // Those that are at work already hear of it at once.
+        let mut is_new = false;
+        for lane in lanes {
+            is_new |= !wake(machine, lane);
         }
-        let now = app.now().0;
-        claim(&machine, &presence, &mut told).await?;
-        look_after_subscriptions(&machine).await;
-        if now - signed_at >= SIGN_EVERY {
-            signed_at = now;
-            let until = Instant(now + BELIEVED);
+        if is_new {
+            claim(machine, presence).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// What is done now and then.
+#[derive(Default)]
+struct Chores {
+    ran_at: Option<std::time::Instant>,
+    signed_at: Option<std::time::Instant>,
+    forgot_at: Option<std::time::Instant>,
+    /// The lane whose old events were forgotten last.
+    forgot_in: i64,
+}
+
+impl Chores {
+    fn are_due(&self) -> bool {
+        is_past(self.ran_at, TICK)
+    }
+
+    async fn run(&mut self, machine: &Rc<Machine>, presence: &Presence) -> Result<(), StoreError> {
+        self.ran_at = Some(std::time::Instant::now());
+        let (app, node) = (&machine.app, machine.node);
+        if is_past(self.signed_at, SIGN_EVERY) {
+            let until = Instant(app.now().0 + BELIEVED);
             app.store.write(async move |conn: &mut Conn| lanes::keep(conn, node, until).await).await?;
+            self.signed_at = Some(std::time::Instant::now());
         }
-        if now - forgot_at >= FORGET_EVERY {
-            forgot_at = now;
-            machine.keys.refresh_if_due(Instant(now)).await.map_err(StoreError::unavailable)?;
-            let before = Instant(now - i64::from(settings.attempts_days) * DAY);
-            let forget = async move |conn: &mut Conn| notifications::forget_attempts(conn, before, FORGOTTEN_MAX).await;
-            app.store.write(forget).await?;
+        claim(machine, presence).await?;
+        look_after_subscriptions(machine).await;
+        self.forget(machine).await
+    }
+
+    /// Forgets calls and events that are old.
+    async fn forget(&mut self, machine: &Machine) -> Result<(), StoreError> {
+        let (app, settings) = (&machine.app, &machine.app.settings.delivery);
+        let now = app.now();
+        if is_past(self.forgot_at, FORGET_EVERY) {
+            self.forgot_at = Some(std::time::Instant::now());
+            machine.keys.refresh_if_due(now).await.map_err(StoreError::unavailable)?;
         }
-        // One lane at each tick, and then from the first one again.
-        let next = app.store.read(async |conn: &mut Conn| lanes::list(conn, forgot_in, 1).await).await?;
-        forgot_in = next.first().map_or(0, |lane| lane.lane);
-        if forgot_in > 0 {
-            let (lane, before) = (forgot_in, Instant(now - i64::from(settings.history_days) * DAY));
+        let before = Instant(now.0 - i64::from(settings.attempts_days) * DAY);
+        let forget = async move |conn: &mut Conn| notifications::forget_attempts(conn, before, FORGOTTEN_MAX).await;
+        app.store.write(forget).await?;
+        // Some lanes at each tick, and then from the first one again.
+        let after = self.forgot_in;
+        let next = app.store.read(async |conn: &mut Conn| lanes::list(conn, after, FORGOTTEN_LANES).await).await?;
+        self.forgot_in = next.last().map_or(0, |lane| lane.lane);
+        let before = Instant(now.0 - i64::from(settings.history_days) * DAY);
+        for lane in next.iter().map(|lane| lane.lane) {
             let forget = async move |conn: &mut Conn| notifications::forget(conn, lane, before, FORGOTTEN_MAX).await;
             app.store.write(forget).await?;
         }
+        Ok(())
     }
+}
+
+/// Whether so long has passed since; by a clock that nobody sets.
+fn is_past(since: Option<std::time::Instant>, time: Duration) -> bool {
+    since.is_none_or(|since| since.elapsed() >= time)
 }
 
 /// Lets the calls under way come to their end, for a while, and what came of them be recorded.
@@ -279,31 +340,41 @@ fn wake(machine: &Machine, lane: i64) -> bool {
 }
 
 /// Takes the lanes that have something to do and that nobody else holds, and gets workers going for them.
-async fn claim(machine: &Rc<Machine>, presence: &Presence, told: &mut Vec<i64>) -> Result<(), StoreError> {
-    told.clear();
+async fn claim(machine: &Rc<Machine>, presence: &Presence) -> Result<(), StoreError> {
     let app = &machine.app;
     let now = app.now();
+    let latest = Instant(now.0.saturating_add(machine.schedule.longest_us()));
     let living = app.store.read(async |conn: &mut Conn| presence.living(conn).await).await?;
     let by = Node { node: machine.node, until: Instant(now.0 + BELIEVED), living };
     let beating = machine.roster.borrow().beating();
-    let unit = async move |conn: &mut Conn| lanes::claim(conn, &by, beating.clone(), now, CLAIMED_MAX).await;
+    let unit = async move |conn: &mut Conn| lanes::claim(conn, &by, beating.clone(), now, latest, CLAIMED_MAX).await;
     for lane in app.store.write(unit).await? {
         if wake(machine, lane) {
             continue;
         }
         let handle = Rc::new(Handle::default());
         machine.workers.borrow_mut().insert(lane, Rc::clone(&handle));
-        let worker = Rc::clone(machine);
-        tokio::task::spawn_local(async move {
-            worker::run(&worker, lane, &handle).await;
-            // Another one may have taken its place already.
-            let mut workers = worker.workers.borrow_mut();
-            if workers.get(&lane).is_some_and(|it| Rc::ptr_eq(it, &handle)) {
-                workers.remove(&lane);
-            }
-        });
+        let place = Place { machine: Rc::clone(machine), lane, handle };
+        tokio::task::spawn_local(async move { worker::run(&place.machine, lane, &place.handle).await });
     }
     Ok(())
+}
+
+/// The place of a worker, given back however it ends.
+struct Place {
+    machine: Rc<Machine>,
+    lane: i64,
+    handle: Rc<Handle>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut workers = self.machine.workers.borrow_mut();
+        // Another one may have taken its place already.
+        if workers.get(&self.lane).is_some_and(|it| Rc::ptr_eq(it, &self.handle)) {
+            workers.remove(&self.lane);
+        }
+    }
 }
 
 /// Turns off what has ended, and what cannot be used.
@@ -315,13 +386,17 @@ async fn look_after_subscriptions(machine: &Machine) {
     }
     for (lane, why) in machine.ending.take() {
         let subscriber = machine.roster.borrow().get(lane);
-        if let Some(subscriber) = subscriber.filter(|it| it.state != State::Failed) {
-            set(machine, &subscriber.id, subscriber.version, Status::Error, Some(why)).await;
+        if let Some(subscriber) = subscriber.filter(|it| it.state != State::Failed)
+            && !set(machine, &subscriber.id, subscriber.version, Status::Error, Some(why.clone())).await
+        {
+            machine.ending.borrow_mut().insert(lane, why);
         }
     }
     let unusable = machine.roster.borrow_mut().take_unusable();
     for it in unusable {
-        set(machine, &it.id, it.version, Status::Error, Some(it.reason)).await;
+        if !set(machine, &it.id, it.version, Status::Error, Some(it.reason.clone())).await {
+            machine.roster.borrow_mut().put_back(it);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! WebSockets are no lanes' to call: what they are sent ([`socket`]) is read as it is numbered, and owed to nobody.
 
+mod batch;
 pub mod breaker;
 mod fan_out;
 pub mod keys;

@@ -218,19 +218,19 @@ pub async fn order(app: &Arc<App>, caller: &Caller, lane: &str, order: Order) ->
 async fn redrive(app: &Arc<App>, lane: &Lane, wanted: Wanted, now: Instant) -> Result<i64, FhirError> {
     let (number, settled) = (lane.lane, lane.settled);
     let unit = async move |conn: &mut Conn| {
-        let sent = match &wanted.which {
+        // The lane first, as all who change a lane and what it holds.
+        lanes::restart(conn, number).await?;
+        match &wanted.which {
             Which::From(from) => {
                 lanes::rewind(conn, number, *from).await?;
-                (settled - from + 1).max(0)
+                Ok::<_, FhirError>((settled - from + 1).max(0))
             }
             Which::Some(again) => {
                 let resource = wanted.resource.as_ref().map(|it| (it.resource_type, it.id.as_str()));
                 let sent = notifications::again(conn, number, again, resource, now).await?;
-                i64::try_from(sent).unwrap_or(i64::MAX)
+                Ok(i64::try_from(sent).unwrap_or(i64::MAX))
             }
-        };
-        lanes::restart(conn, number).await?;
-        Ok::<_, FhirError>(sent)
+        }
     };
     app.store.write(unit).await
 }

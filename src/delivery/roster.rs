@@ -74,6 +74,11 @@ impl Roster {
         ended.map(|subscriber| (subscriber.id.clone(), subscriber.version)).collect()
     }
 
+    /// Keeps what could not be dealt with yet.
+    pub fn put_back(&mut self, it: Unusable) {
+        self.unusable.push(it);
+    }
+
     /// What was found that cannot be used, once.
     pub fn take_unusable(&mut self) -> Vec<Unusable> {
         std::mem::take(&mut self.unusable)

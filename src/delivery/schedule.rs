@@ -40,6 +40,13 @@ impl Schedule {
         }
     }
 
+    /// The longest wait that it can come to, in microseconds.
+    pub fn longest_us(&self) -> i64 {
+        let longest_s = self.steps_s.iter().copied().chain([self.then_every_s]).max().unwrap_or(0);
+        let jittered = Duration::from_secs(longest_s).mul_f64(1.0 + self.jitter);
+        micros(jittered.max(RETRY_AFTER_MAX))
+    }
+
     /// What follows the failure at `now` of attempt number `attempt` (the first is 1), when the first failure was at
     /// `failing_since`. `retry_after` is what the server asked for: it counts when it is longer than the wait that is due, up to
     /// an hour. `random` is from 0 to 1; 0.5 leaves the wait as it is.

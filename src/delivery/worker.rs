@@ -17,11 +17,12 @@ use crate::net::sender::host_of;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::lanes::{self, Lane, Progress, State};
-use crate::store::notifications::{self, Attempt, Call, Event, Held};
+use crate::store::notifications::{self, Attempt, Call, Held};
 use crate::subscriptions::definition::{Channel, Kind, Status};
 
+use super::batch::{self, Batch, Work};
 use super::breaker::Verdict;
-use super::letter::{self, Letter};
+use super::letter::{self, Content, Letter};
 use super::machine::{Machine, set};
 use super::outcome::{Outcome, outcome};
 use super::recorder::Report;
@@ -32,10 +33,9 @@ use super::schedule::Next;
 const IDLE: Duration = Duration::from_secs(60);
 /// How long it waits before it looks again when the database cannot be read.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Events of one call where the recipient does not say.
-const EVENTS_DEFAULT: i64 = 20;
-/// Events that a lane holds at most: beyond, what is refused stops the lane.
+/// Events that a lane holds at most: beyond, the others wait, too. And how many are in memory.
 const HELD_MAX: usize = 1_000;
+const HELD_READ: i64 = 10_000;
 /// A call that took longer than this is slow, in milliseconds.
 const SLOW_MS: i64 = 2_000;
 
@@ -70,7 +70,7 @@ enum Step {
 /// Works at a lane until there is nothing to do, or it is not this node's any more.
 pub(super) async fn run(machine: &Machine, lane: i64, handle: &Handle) {
     let mut worker = None;
-    loop {
+    while !handle.is_stopped.get() {
         let step = match step(machine, lane, &mut worker).await {
             Ok(step) => step,
             Err(error) => {
@@ -108,6 +108,8 @@ struct Worker {
     progress: Progress,
     /// What is tried again by itself, by its numbers.
     held: BTreeMap<i64, Held>,
+    /// Whether that is all there is of it.
+    is_all_held: bool,
     /// Up to this number events are sent one by one: some of them were refused together.
     alone_until: i64,
     /// It was greeted, and waits to become active.
@@ -129,7 +131,7 @@ async fn step(machine: &Machine, lane: i64, worker: &mut Option<Worker>) -> Resu
     let Some(subscriber) = machine.roster.borrow().get(lane).filter(|it| it.version == row.version) else {
         return Ok(Step::Wait(None));
     };
-    if worker.as_ref().is_some_and(|known| known.subscriber.version != row.version) {
+    if worker.as_ref().is_some_and(|known| known.progress.epoch != row.epoch || known.lacks_held()) {
         // It begins anew with what is stored, once all that was done is.
         *worker = None;
         let is_ours = machine.recorder.tell_and_wait(Report { lane, ..Report::default() }).await;
@@ -138,7 +140,7 @@ async fn step(machine: &Machine, lane: i64, worker: &mut Option<Worker>) -> Resu
     let known = match worker {
         Some(known) => known,
         none => {
-            let held = async |conn: &mut Conn| notifications::held(conn, lane, false, 0, i64::MAX).await;
+            let held = async |conn: &mut Conn| notifications::held(conn, lane, false, 0, HELD_READ).await;
             let held = app.store.read(held).await?;
             none.insert(Worker::new(&row, subscriber, held, app.now()))
         }
@@ -154,6 +156,7 @@ impl Worker {
         };
         let progress = Progress {
             lane: row.lane,
+            epoch: row.epoch,
             settled: row.settled,
             due_at: row.due_at.0,
             failures: row.failures,
@@ -164,6 +167,7 @@ impl Worker {
             host: host_of(&endpoint).unwrap_or_default(),
             endpoint,
             is_slow: progress.failures > 0,
+            is_all_held: i64::try_from(held.len()).is_ok_and(|found| found < HELD_READ),
             progress,
             held: held.into_iter().map(|held| (held.number, held)).collect(),
             alone_until: 0,
@@ -173,13 +177,19 @@ impl Worker {
         }
     }
 
+    /// What was held and read is done with, and there was more.
+    fn lacks_held(&self) -> bool {
+        self.held.is_empty() && !self.is_all_held
+    }
+
     async fn step(&mut self, machine: &Machine, row: &Lane) -> Result<Step, StoreError> {
         let now = machine.app.now();
         let definition = &self.subscriber.definition;
         if definition.channel == Channel::WebSocket {
             return Ok(self.step_aside(machine, row).await);
         }
-        if self.progress.due_at > now.0 {
+        // A moment farther away than any wait is none: the clock was set back.
+        if (now.0 + 1..=now.0.saturating_add(machine.schedule.longest_us())).contains(&self.progress.due_at) {
             return Ok(Step::Wait(Some(Instant(self.progress.due_at))));
         }
         if row.state == State::Starting {
@@ -195,7 +205,7 @@ impl Worker {
         if let Some((number, _)) = next_held.filter(|(_, due_at)| *due_at <= now) {
             return self.call(machine, row, Work::Held(number)).await;
         }
-        if self.progress.settled < row.numbered {
+        if self.progress.settled < row.numbered && self.held.len() < HELD_MAX {
             return self.call(machine, row, Work::Next).await;
         }
         if beat.is_some_and(|at| at <= now) {
@@ -240,6 +250,10 @@ impl Worker {
 
     /// Asks a new recipient whether it is there. Any error ends it (Backport 1.1.0, handshake).
     async fn greet(&mut self, machine: &Machine, row: &Lane) -> Result<Step, StoreError> {
+        let host = machine.host(&self.host);
+        let (Ok(_host), Ok(_call)) = (host.acquire().await, machine.calls.acquire().await) else {
+            return Ok(Step::End);
+        };
         let letter = letter::handshake(machine, &self.subscriber, row).await;
         let (outcome, attempt) = self.send(machine, letter, Call::Handshake).await;
         machine.recorder.tell_and_wait(Report { lane: row.lane, attempt: Some(attempt), ..Report::default() }).await;
@@ -256,29 +270,23 @@ impl Worker {
     async fn call(&mut self, machine: &Machine, row: &Lane, work: Work) -> Result<Step, StoreError> {
         let host = machine.host(&self.host);
         let calls = if self.is_slow { &machine.slow_calls } else { &machine.calls };
+        let waited = host.available_permits() == 0 || calls.available_permits() == 0;
         let (Ok(_host), Ok(_call)) = (host.acquire().await, calls.acquire().await) else { return Ok(Step::End) };
+        if waited && !self.is_still(machine, row).await? {
+            return Ok(Step::Again);
+        }
         match machine.breakers.may_send(&self.host, machine.app.now()) {
             Verdict::WaitUntil(moment) => return Ok(Step::Wait(Some(moment))),
             Verdict::Go | Verdict::Probe => {}
         }
-        let batch = match self.batch(machine, row, work).await {
-            Ok(batch) => batch,
-            Err(error) => {
+        let (batch, letter) = match self.prepare(machine, row, work).await {
+            Ok((batch, Content::Letter(letter))) => (batch, letter),
+            prepared => {
                 machine.breakers.released(&self.host, machine.app.now());
-                return Err(error);
-            }
-        };
-        if batch.events.is_empty() && work != Work::Heartbeat {
-            machine.breakers.released(&self.host, machine.app.now());
-            return Ok(self.pass(machine, batch, work).await);
-        }
-        let letter = match letter::events(machine, &self.subscriber, &batch.events, self.progress.settled).await? {
-            Ok(_) if work == Work::Heartbeat => letter::heartbeat(machine, &self.subscriber, row).await,
-            Ok(letter) => letter,
-            // The subscriber may not see this any more.
-            Err(why) => {
-                machine.breakers.released(&self.host, machine.app.now());
-                return Ok(self.fail_for_good(machine, why).await);
+                return match prepared? {
+                    (_, Content::Forbidden(why)) => Ok(self.fail_for_good(machine, why).await),
+                    (batch, _) => Ok(self.pass(machine, batch, work).await),
+                };
             }
         };
         let kind = if work == Work::Heartbeat { Call::Heartbeat } else { Call::Events };
@@ -289,7 +297,7 @@ impl Worker {
         Ok(match outcome {
             Outcome::Delivered => self.delivered(machine, batch, work, attempt).await,
             Outcome::Refused(why) => self.refused(machine, batch, work, attempt, why).await,
-            Outcome::Failed { why, retry_after } => self.failed(machine, attempt, why, retry_after).await,
+            Outcome::Failed { why, retry_after, .. } => self.failed(machine, attempt, why, retry_after).await,
             Outcome::Ended(why) => {
                 let report = Report { lane: row.lane, attempt: Some(attempt), ..Report::default() };
                 machine.recorder.tell_and_wait(report).await;
@@ -298,47 +306,31 @@ impl Worker {
         })
     }
 
-    /// The events of the next call, and those before its end that have to wait behind a held one.
-    async fn batch(&self, machine: &Machine, row: &Lane, work: Work) -> Result<Batch, StoreError> {
+    /// Whether a lane is as it was before there was a place for its call.
+    async fn is_still(&self, machine: &Machine, row: &Lane) -> Result<bool, StoreError> {
         let lane = row.lane;
-        let after = self.progress.settled;
-        let most = match self.subscriber.definition.kind {
-            Kind::Criteria(_) => 1,
-            Kind::Topic(_) if after < self.alone_until => 1,
-            Kind::Topic(_) => self.subscriber.definition.max_count.map_or(EVENTS_DEFAULT, i64::from),
-        };
-        let found = match work {
-            Work::Heartbeat => Vec::new(),
-            Work::Held(number) => {
-                let read = async |conn: &mut Conn| notifications::of_numbers(conn, lane, vec![number]).await;
-                machine.app.store.read(read).await?
+        let now = machine.app.store.read(async |conn: &mut Conn| lanes::get(conn, lane).await).await?;
+        Ok(now.is_some_and(|now| now.epoch == row.epoch && now.holder == row.holder))
+    }
+
+    /// The events of a call, and what is sent of them.
+    async fn prepare(&self, machine: &Machine, row: &Lane, work: Work) -> Result<(Batch, Content), StoreError> {
+        let settled = self.progress.settled;
+        let batch = match work {
+            Work::Heartbeat => {
+                let letter = letter::heartbeat(machine, &self.subscriber, row).await;
+                let batch = Batch { end: settled, events: Vec::new(), behind: Vec::new() };
+                return Ok((batch, Content::Letter(letter)));
             }
+            Work::Held(number) => batch::one(machine, row, settled, number).await?,
             Work::Next => {
-                let read = async |conn: &mut Conn| notifications::between(conn, lane, after, row.numbered, most).await;
-                machine.app.store.read(read).await?
+                let most = batch::most(&self.subscriber.definition, settled < self.alone_until);
+                let subjects = self.held.values().map(|held| held.subject).collect();
+                batch::next(machine, row, settled, most, &subjects).await?
             }
         };
-        if let Work::Held(_) = work {
-            return Ok(Batch { end: after, events: found, behind: Vec::new() });
-        }
-        let subjects: HashSet<i64> = self.held.values().map(|held| held.subject).collect();
-        // Numbers whose events are not kept any more are passed over.
-        let end = if found.is_empty() { row.numbered } else { after };
-        let mut batch = Batch { end, events: Vec::new(), behind: Vec::new() };
-        let mut bytes = 0;
-        for event in found {
-            bytes += event.body.as_ref().map_or(0, String::len);
-            if bytes > letter::BYTES_MAX && !batch.events.is_empty() {
-                break;
-            }
-            batch.end = event.number;
-            if subjects.contains(&event.subject) {
-                batch.behind.push(event);
-            } else {
-                batch.events.push(event);
-            }
-        }
-        Ok(batch)
+        let content = letter::events(machine, &self.subscriber, &batch.events, row.numbered).await?;
+        Ok((batch, content))
     }
 
     async fn send(&mut self, machine: &Machine, letter: Letter, call: Call) -> (Outcome, Attempt) {
@@ -356,8 +348,9 @@ impl Worker {
         let outcome = outcome(&answer);
         match &outcome {
             Outcome::Delivered | Outcome::Refused(_) => machine.breakers.succeeded(&self.host),
-            Outcome::Failed { .. } => machine.breakers.failed(&self.host, app.now()),
-            Outcome::Ended(_) => machine.breakers.released(&self.host, app.now()),
+            Outcome::Failed { is_host: true, .. } => machine.breakers.failed(&self.host, app.now()),
+            // What one URL answers says nothing about its neighbours.
+            Outcome::Failed { .. } | Outcome::Ended(_) => machine.breakers.released(&self.host, app.now()),
         }
         let is_ok = matches!(outcome, Outcome::Delivered);
         let (subscription, host) = (&self.subscriber.id, &self.host);
@@ -405,17 +398,7 @@ impl Worker {
     /// Goes on behind a batch whose events were delivered.
     async fn settle(&mut self, machine: &Machine, batch: Batch, attempt: Option<Attempt>) -> Step {
         self.progress.settled = self.progress.settled.max(batch.end);
-        let now = machine.app.now();
-        let behind = |event: &Event| Held {
-            number: event.number,
-            subject: event.subject,
-            tries: 0,
-            since: now,
-            due_at: now,
-            is_dead: false,
-            error: None,
-        };
-        let hold: Vec<Held> = batch.behind.iter().map(behind).collect();
+        let hold = batch.held_behind(self.held.values(), machine.app.now());
         self.held.extend(hold.iter().map(|held| (held.number, held.clone())));
         let lane = self.progress.lane;
         let report = Report { lane, progress: Some(self.progress.clone()), attempt, hold, ..Report::default() };
@@ -428,9 +411,7 @@ impl Worker {
 
     /// The recipient does not take this, whatever the reason; it may take the rest.
     async fn refused(&mut self, machine: &Machine, batch: Batch, work: Work, attempt: Attempt, why: String) -> Step {
-        let (Some(event), true) = (batch.events.first(), self.held.len() < HELD_MAX) else {
-            return self.failed(machine, attempt, why, None).await;
-        };
+        let Some(event) = batch.events.first() else { return self.failed(machine, attempt, why, None).await };
         if batch.events.len() > 1 {
             self.alone_until = batch.end;
             let lane = attempt.lane;
@@ -458,12 +439,15 @@ impl Worker {
         } else {
             self.held.insert(event.number, held.clone());
         }
+        let mut hold = vec![held];
         if work == Work::Next {
             self.progress.settled = self.progress.settled.max(batch.end);
+            // It may have been the last of a stretch in which others wait.
+            hold.extend(batch.held_behind(self.held.values(), now));
+            self.held.extend(hold.iter().filter(|held| !held.is_dead).map(|held| (held.number, held.clone())));
         }
         let progress = Some(self.progress.clone());
-        let report =
-            Report { lane: attempt.lane, progress, attempt: Some(attempt), hold: vec![held], ..Report::default() };
+        let report = Report { lane: attempt.lane, progress, attempt: Some(attempt), hold, ..Report::default() };
         after(machine.recorder.tell_and_wait(report).await)
     }
 
@@ -505,23 +489,6 @@ impl Worker {
         self.progress.due_at = machine.app.now().0 + 60_000_000;
         Step::Wait(Some(Instant(self.progress.due_at)))
     }
-}
-
-/// What a call is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
-    Next,
-    Held(i64),
-    Heartbeat,
-}
-
-/// The events of a call.
-struct Batch {
-    /// The last number that is settled with it.
-    end: i64,
-    events: Vec<Event>,
-    /// Those that have to wait behind a held one.
-    behind: Vec<Event>,
 }
 
 fn after(is_ours: bool) -> Step {

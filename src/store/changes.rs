@@ -88,7 +88,9 @@ pub async fn pending(conn: &mut Conn, mark: Mark, limit: i64) -> Result<(Vec<Pen
         Dialect::Postgres => {
             let oldest = conn.sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint");
             horizon = conn.first::<(st::BigInt,), (i64,)>(&oldest).await?.map_or(horizon, |row| row.0);
-            select.text("v.xid >= ").i64(mark.horizon);
+            // Older than the horizon: another cluster, into which this database was copied. What it has is looked for anew.
+            let from = if horizon < mark.horizon { 0 } else { mark.horizon };
+            select.text("v.xid >= ").i64(from);
             select.text(" AND NOT EXISTS (SELECT 1 FROM change_position p WHERE p.seq = v.seq)");
         }
     }
@@ -97,7 +99,7 @@ pub async fn pending(conn: &mut Conn, mark: Mark, limit: i64) -> Result<(Vec<Pen
     let rows = conn.rows::<Types, (i64, i64, i16, i64, i16)>(&select).await?;
     if i64::try_from(rows.len()).is_ok_and(|found| found >= limit) {
         // There may be more below the new horizon.
-        horizon = mark.horizon;
+        horizon = horizon.min(mark.horizon);
     }
     let pending = rows.into_iter().map(|(seq, rid, rtype, version, kind)| {
         Ok(Pending { seq, rid, resource_type: resource_type(rtype)?, version, kind: kind_of(kind)? })

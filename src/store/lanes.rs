@@ -60,9 +60,11 @@ pub struct Lane {
     pub failing_since: Option<Instant>,
     pub error: Option<String>,
     pub holder: Option<i64>,
+    /// Grows when the lane is changed from outside: what was found out before that does not count any more.
+    pub epoch: i64,
 }
 
-const COLUMNS: &str = "lane, name, state, counts, paused, version, changed, body, numbered, settled, due_at, failures, failing_since, error, holder";
+const COLUMNS: &str = "lane, name, state, counts, paused, version, changed, body, numbered, settled, due_at, failures, failing_since, error, holder, epoch";
 
 type Types = (
     (st::BigInt, st::Text, st::SmallInt, st::SmallInt, st::SmallInt, st::BigInt, st::BigInt, st::Nullable<st::Text>),
@@ -74,17 +76,18 @@ type Types = (
         st::Nullable<st::BigInt>,
         st::Nullable<st::Text>,
         st::Nullable<st::BigInt>,
+        st::BigInt,
     ),
 );
 type Row = (
     (i64, String, i16, i16, i16, i64, i64, Option<String>),
-    (i64, i64, i64, i64, Option<i64>, Option<String>, Option<i64>),
+    (i64, i64, i64, i64, Option<i64>, Option<String>, Option<i64>, i64),
 );
 
 fn lane(row: Row) -> Result<Lane, StoreError> {
     let (
         (lane, name, state, counts, paused, version, changed, body),
-        (numbered, settled, due_at, failures, failing_since, error, holder),
+        (numbered, settled, due_at, failures, failing_since, error, holder, epoch),
     ) = row;
     Ok(Lane {
         lane,
@@ -102,6 +105,7 @@ fn lane(row: Row) -> Result<Lane, StoreError> {
         failing_since: failing_since.map(Instant),
         error,
         holder,
+        epoch,
     })
 }
 
@@ -185,7 +189,7 @@ pub async fn subscribe(conn: &mut Conn, new: &Subscribed) -> Result<(), StoreErr
     sql.str(new.name.as_str()).text(", ").i16(new.state as i16).text(", ").i16(counts).text(", ").i64(new.version);
     sql.text(", ").i64(new.changed).text(", ").bind(Bind::NullableText(new.body.clone()));
     sql.text(") ON CONFLICT (name) DO UPDATE SET state = excluded.state, version = excluded.version, ");
-    sql.text("changed = excluded.changed, body = excluded.body, ");
+    sql.text("changed = excluded.changed, body = excluded.body, epoch = lane.epoch + 1, ");
     // Who was counting goes on while it is greeted anew.
     sql.text("counts = CASE WHEN excluded.state = 1 THEN lane.counts ELSE excluded.counts END");
     if matches!(new.state, State::Starting | State::Active) {
@@ -194,17 +198,19 @@ pub async fn subscribe(conn: &mut Conn, new: &Subscribed) -> Result<(), StoreErr
     conn.execute(&sql).await.map(|_rows| ())
 }
 
-/// Gives numbers to events: to each lane the next ones, to these versions in order.
+/// Gives numbers to events: to each lane the next ones, to these versions in order. `also` is the name of a lane that the same
+/// transaction goes on to change.
 ///
 /// # Errors
 /// [`StoreError`] of the statements.
-pub async fn number(conn: &mut Conn, events: &[(i64, Vec<i64>)]) -> Result<(), StoreError> {
+pub async fn number(conn: &mut Conn, events: &[(i64, Vec<i64>)], also: Option<&str>) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
     // In order, so that nobody who changes several lanes waits for somebody who waits for them.
     let mut sql = conn.sql("SELECT lane, numbered FROM lane WHERE lane");
-    sql.in_i64s(events.iter().map(|(lane, _)| *lane).collect()).text(" ORDER BY lane");
+    sql.in_i64s(events.iter().map(|(lane, _)| *lane).collect());
+    sql.text(" OR name = ").str(also.unwrap_or_default()).text(" ORDER BY lane");
     if conn.dialect() == Dialect::Postgres {
         sql.text(" FOR UPDATE");
     }
@@ -261,7 +267,7 @@ pub struct Node {
 }
 
 /// Takes the lanes that have something to do and that no living node holds, at most `limit`. `beating` are those that
-/// always have. The numbers of those that this node holds now and that have something to do.
+/// always have. A lane that is due after `latest` is due now: the clock was set back. The numbers of those that this node holds now and that have something to do.
 ///
 /// # Errors
 /// [`StoreError`] of the statements.
@@ -270,13 +276,16 @@ pub async fn claim(
     by: &Node,
     beating: Vec<i64>,
     now: Instant,
+    latest: Instant,
     limit: i64,
 ) -> Result<Vec<i64>, StoreError> {
     let mut sql = conn.sql("SELECT lane, holder FROM lane WHERE paused = 0 AND (state = 1 OR (state = 2 AND (settled < numbered OR EXISTS (SELECT 1 FROM held h WHERE h.lane = lane.lane AND h.dead = 0) OR lane");
     sql.in_i64s(beating)
-        .text("))) AND due_at <= ")
+        .text("))) AND (due_at <= ")
         .i64(now.0)
-        .text(" AND (holder IS NULL OR holder = ")
+        .text(" OR due_at > ")
+        .i64(latest.0)
+        .text(") AND (holder IS NULL OR holder = ")
         .i64(by.node)
         .text(" OR held_until < ")
         .i64(now.0);
@@ -310,6 +319,8 @@ pub async fn keep(conn: &mut Conn, node: i64, until: Instant) -> Result<(), Stor
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     pub lane: i64,
+    /// In which epoch this was found out.
+    pub epoch: i64,
     pub settled: i64,
     pub due_at: i64,
     pub failures: i64,
@@ -317,7 +328,8 @@ pub struct Progress {
     pub error: Option<String>,
 }
 
-/// Keeps how deliveries went, of a lane that the node holds; false when it does not any more.
+/// Keeps how deliveries went, of a lane that the node holds, unless it was changed from outside meanwhile; false when the node
+/// does not hold it any more.
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
@@ -330,38 +342,45 @@ pub async fn progress(conn: &mut Conn, node: i64, it: &Progress) -> Result<bool,
         None => sql.text("NULL"),
     };
     sql.text(", error = ").bind(Bind::NullableText(it.error.clone()));
-    sql.text(" WHERE lane = ").i64(it.lane).text(" AND holder = ").i64(node);
-    Ok(conn.execute(&sql).await? > 0)
+    sql.text(" WHERE lane = ").i64(it.lane).text(" AND holder = ").i64(node).text(" AND epoch = ").i64(it.epoch);
+    if conn.execute(&sql).await? > 0 {
+        return Ok(true);
+    }
+    Ok(get(conn, it.lane).await?.is_some_and(|lane| lane.holder == Some(node)))
 }
 
-/// Holds a lane back, or lets it go on; what had to wait is tried at once.
+/// Holds a lane back, or lets it go on; what had to wait is tried at once. Like all that changes a lane from outside, it has
+/// whoever works at the lane begin anew with what is stored.
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
 pub async fn pause(conn: &mut Conn, lane: i64, is_paused: bool) -> Result<(), StoreError> {
     let mut sql = conn.sql("UPDATE lane SET paused = ");
-    sql.i16(i16::from(is_paused)).text(", due_at = 0 WHERE lane = ").i64(lane);
+    sql.i16(i16::from(is_paused)).text(", due_at = 0, epoch = epoch + 1 WHERE lane = ").i64(lane);
     conn.execute(&sql).await.map(|_rows| ())
 }
 
-/// Lets whoever takes the lane next begin from what is stored: the node that holds it finds that it does not any more.
+/// Has whoever works at the lane begin anew with what is stored.
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
 pub async fn restart(conn: &mut Conn, lane: i64) -> Result<(), StoreError> {
-    let mut sql = conn.sql("UPDATE lane SET holder = NULL, due_at = 0 WHERE lane = ");
+    let mut sql = conn.sql("UPDATE lane SET due_at = 0, epoch = epoch + 1 WHERE lane = ");
     sql.i64(lane);
     conn.execute(&sql).await.map(|_rows| ())
 }
 
-/// Owes everything from a number on once more. The lane has to be restarted with it.
+/// Owes everything from a number on once more, also what was held or given up of it. The lane has to be restarted with it.
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
 pub async fn rewind(conn: &mut Conn, lane: i64, number: i64) -> Result<(), StoreError> {
     let mut sql = conn.sql("UPDATE lane SET settled = ");
     sql.i64(number - 1).text(" WHERE lane = ").i64(lane).text(" AND settled >= ").i64(number);
-    conn.execute(&sql).await.map(|_rows| ())
+    conn.execute(&sql).await?;
+    let mut held = conn.sql("DELETE FROM held WHERE lane = ");
+    held.i64(lane).text(" AND number >= ").i64(number);
+    conn.execute(&held).await.map(|_rows| ())
 }
 
 /// When the change was made that a lane owes first; `None` when it owes nothing.

@@ -125,7 +125,8 @@ pub async fn hold(conn: &mut Conn, lane: i64, it: &Held) -> Result<(), StoreErro
     sql.i64(lane).text(", ").i64(it.number).text(", ").i64(it.subject).text(", ").i64(it.tries).text(", ");
     sql.i64(it.since.0).text(", ").i64(it.due_at.0).text(", ").i16(i16::from(it.is_dead)).text(", ");
     sql.bind(Bind::NullableText(it.error.clone()));
-    sql.text(") ON CONFLICT (lane, number) DO UPDATE SET tries = excluded.tries, due_at = excluded.due_at, ");
+    sql.text(") ON CONFLICT (lane, number) DO UPDATE SET tries = excluded.tries, since = excluded.since, ");
+    sql.text("due_at = excluded.due_at, ");
     sql.text("dead = excluded.dead, error = excluded.error");
     conn.execute(&sql).await.map(|_rows| ())
 }
@@ -260,7 +261,7 @@ pub async fn again(
     if let Some((resource_type, id)) = resource {
         sql.text(" AND r.rtype = ").i16(resource_type.code()).text(" AND r.id = ").str(id);
     }
-    sql.text(" ON CONFLICT (lane, number) DO UPDATE SET tries = 0, due_at = 0, dead = 0");
+    sql.text(" ON CONFLICT (lane, number) DO UPDATE SET tries = 0, since = excluded.since, due_at = 0, dead = 0");
     conn.execute(&sql).await
 }
 

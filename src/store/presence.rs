@@ -100,10 +100,10 @@ impl Presence {
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
-pub async fn tell(conn: &mut Conn) -> Result<(), StoreError> {
+pub async fn tell(conn: &mut Conn, node: i64) -> Result<(), StoreError> {
     match conn.dialect() {
         Dialect::Sqlite => Ok(()),
-        Dialect::Postgres => conn.batch(&format!("NOTIFY {CHANNEL}")).await,
+        Dialect::Postgres => conn.batch(&format!("NOTIFY {CHANNEL}, '{node}'")).await,
     }
 }
 
@@ -124,10 +124,11 @@ async fn listen(config: &tokio_postgres::Config, node: i64) -> Result<Link, Stor
     let connected = config.connect(MakeTlsConnector::new(connector)).await;
     let (client, mut connection) = connected.map_err(StoreError::unavailable)?;
     let (said, heard) = watch::channel(());
+    let own = node.to_string();
     let driver = tokio::spawn(async move {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             match message {
-                Ok(AsyncMessage::Notification(_)) => {
+                Ok(AsyncMessage::Notification(told)) if told.payload() != own => {
                     said.send_replace(());
                 }
                 Ok(_) => {}

@@ -13,6 +13,7 @@ mod proof;
 mod refusals;
 mod subscribers;
 mod told;
+mod webhooks;
 mod writers;
 
 use std::time::{Duration, Instant};
