@@ -1,17 +1,19 @@
-//! How often one client may ask: a token bucket for each address and for each SMART client. And how much it may keep open.
+//! How often one client may ask: a token bucket for each address and for each SMART client. And how many of its requests may
+//! wait at once.
 
-use std::collections::HashMap;
+mod places;
+
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota};
 
 use crate::config;
+pub use places::{Full, Place, Places};
 
 /// Idle keys are forgotten after so many questions: no more than these can have come in between.
 const SWEEP_EVERY: usize = 100_000;
@@ -27,6 +29,10 @@ pub struct Limits {
     client: Option<Buckets<u64>>,
     polls: Option<Buckets<u64>>,
     hasher: RandomState,
+    /// For requests that wait for changes.
+    pub feeds: Places,
+    /// For WebSockets.
+    pub sockets: Places,
 }
 
 impl Limits {
@@ -38,6 +44,8 @@ impl Limits {
             client: Buckets::new(settings.client_per_s, settings.client_burst),
             polls: Buckets::new(settings.polls_per_s, settings.polls_burst),
             hasher: RandomState::new(),
+            feeds: Places::new(settings.feeds_max, settings.feeds_per_client),
+            sockets: Places::new(settings.sockets_max, settings.sockets_per_address),
         }
     }
 
@@ -83,48 +91,6 @@ impl Limits {
     }
 }
 
-/// Places that are taken for a while: so many in all, and so many by one address.
-pub struct Places {
-    most: usize,
-    each: usize,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// A place; given back when it is dropped.
-pub struct Place {
-    address: IpAddr,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Places {
-    pub fn new(most: u32, each: u32) -> Self {
-        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        Self { most: count(most), each: count(each), taken: Arc::default() }
-    }
-
-    /// A place for an address; `None` when there is none left. Those whose address is not known share theirs.
-    pub fn take(&self, address: Option<IpAddr>) -> Option<Place> {
-        let address = network(address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = taken.get(&address).copied().unwrap_or(0);
-        if own >= self.each || taken.values().sum::<usize>() >= self.most {
-            return None;
-        }
-        taken.insert(address, own + 1);
-        Some(Place { address, taken: Arc::clone(&self.taken) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(&self.address) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(taken.remove(&self.address)),
-        }
-    }
-}
-
 /// What an address is counted as.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -159,19 +125,6 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn places_are_given_back() {
-        let places = Places::new(3, 2);
-        let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().expect("an address"));
-        let first = places.take(Some(one)).expect("a place");
-        let _second = places.take(Some(one)).expect("a place");
-        assert!(places.take(Some(one)).is_none());
-        let _third = places.take(Some(other)).expect("a place");
-        assert!(places.take(None).is_none());
-        drop(first);
-        assert!(places.take(Some(one)).is_some());
-    }
-
     /// Three at once, and then one in half an hour.
     fn limits() -> Limits {
         let (per_s, burst) = (1.0 / 1800.0, 3);
@@ -188,6 +141,8 @@ mod tests {
             polls_burst: burst,
             sockets_max: 0,
             sockets_per_address: 0,
+            feeds_max: 1,
+            feeds_per_client: 1,
         })
     }
 

@@ -12,13 +12,15 @@ use super::output::output;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::delivery::operate::{self, LISTED_MAX, LaneView, Order, Redrive};
+use crate::delivery::trust::{self, Wanted};
 use crate::fhir::error::FhirError;
 
 const EXAMPLES: &str = "Examples:
   plumbline lanes list
   plumbline lanes dead Subscription/7
   plumbline lanes redrive Subscription/7 --dead
-  plumbline lanes redrive 3 --from 1200";
+  plumbline lanes redrive 3 --from 1200
+  plumbline lanes secret Subscription/7";
 
 /// See how changes reach their subscribers, and what can be done when they do not.
 ///
@@ -39,7 +41,9 @@ enum LanesCommand {
     /// List the lanes, with what they owe and since when
     List,
     /// Show one lane
-    Show { lane: String },
+    Show {
+        lane: String,
+    },
     /// List the newest calls of a lane: status, time, beginning of the answer
     Attempts {
         lane: String,
@@ -48,17 +52,28 @@ enum LanesCommand {
         count: i64,
     },
     /// List the events of a lane that were given up
-    Dead { lane: String },
+    Dead {
+        lane: String,
+    },
     /// List the events of a lane that were refused and are tried again by themselves
-    Held { lane: String },
+    Held {
+        lane: String,
+    },
     /// Hold a lane back; its events are counted
-    Pause { lane: String },
+    Pause {
+        lane: String,
+    },
     /// Let a lane go on at once
-    Resume { lane: String },
+    Resume {
+        lane: String,
+    },
     /// Greet a subscriber anew that was given up or is off; what it is owed follows
-    Restart { lane: String },
+    Restart {
+        lane: String,
+    },
     /// Send events again
     Redrive(RedriveArgs),
+    Secret(SecretArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +91,27 @@ struct RedriveArgs {
     /// Only those about this resource
     #[arg(long, value_name = "TYPE/ID", conflicts_with = "from")]
     resource: Option<String>,
+}
+
+/// Make the secret by which a receiver knows what it is sent (HMAC); it is printed once
+///
+/// What is sent is also signed with the server's own keys, whose public halves are at /api/v1/webhook-keys. A running server
+/// uses the new secret within half a minute.
+#[derive(Debug, Args)]
+struct SecretArgs {
+    lane: String,
+    /// Make another one; the old one signs along for delivery.key_overlap_days
+    #[arg(long)]
+    rotate: bool,
+    /// With --rotate: the old one is gone at once, since somebody knows it or what sealed it is lost
+    #[arg(long, requires = "rotate")]
+    at_once: bool,
+    /// Use no secret any more
+    #[arg(long, conflicts_with_all = ["rotate", "value"])]
+    remove: bool,
+    /// Use this one: whsec_ and 24 to 64 bytes in base64
+    #[arg(long, value_name = "SECRET")]
+    value: Option<String>,
 }
 
 pub async fn run(app: &Arc<App>, args: &LanesArgs) -> anyhow::Result<ExitCode> {
@@ -101,6 +137,7 @@ async fn tell(app: &Arc<App>, args: &LanesArgs) -> anyhow::Result<String> {
         LanesCommand::Pause { lane } => order(app, lane, Order::Pause, args.json).await?,
         LanesCommand::Resume { lane } => order(app, lane, Order::Resume, args.json).await?,
         LanesCommand::Restart { lane } => order(app, lane, Order::Restart, args.json).await?,
+        LanesCommand::Secret(wanted) => secret(app, wanted, args.json).await?,
         LanesCommand::Redrive(wanted) => {
             let redrive = Redrive {
                 dead: wanted.dead,
@@ -117,6 +154,21 @@ async fn tell(app: &Arc<App>, args: &LanesArgs) -> anyhow::Result<String> {
         }
     };
     Ok(told)
+}
+
+async fn secret(app: &Arc<App>, args: &SecretArgs, is_json: bool) -> anyhow::Result<String> {
+    let operator = Caller::operator();
+    if args.remove {
+        let lane = trust::take_secret(app, &operator, &args.lane).await?;
+        return Ok(if is_json {
+            format!("{}\n", json!({"lane": lane, "secrets": []}))
+        } else {
+            format!("{lane} has no secret any more\n")
+        });
+    }
+    let wanted = Wanted { rotate: args.rotate, at_once: args.at_once, value: args.value.clone() };
+    let (lane, secret) = trust::give_secret(app, &operator, &args.lane, wanted).await?;
+    Ok(if is_json { format!("{}\n", json!({"lane": lane, "secret": secret})) } else { format!("{secret}\n") })
 }
 
 async fn list(app: &Arc<App>, is_json: bool) -> anyhow::Result<String> {

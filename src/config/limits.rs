@@ -1,4 +1,4 @@
-//! How often one client may ask.
+//! How often one client may ask, and how much of it at once.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct Limits {
     /// WebSockets that are open: all, and those of one address.
     pub sockets_max: u32,
     pub sockets_per_address: u32,
+    /// Requests that wait for changes.
+    pub feeds_max: u32,
+    pub feeds_per_client: u32,
 }
 
 /// One in 3,333 seconds: with a burst of a million, nanoseconds still fit 64 bits.
@@ -26,11 +29,17 @@ const PER_S_MIN: f64 = 0.0003;
 const PER_S_MAX: f64 = 1_000_000.0;
 const BURST_MAX: u32 = 1_000_000;
 const SOCKETS_MAX: u32 = 100_000;
+const FEEDS_MAX: u32 = 100_000;
 
 impl Limits {
     /// What is wrong with them.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
+        for (name, value) in [("feeds_max", self.feeds_max), ("feeds_per_client", self.feeds_per_client)] {
+            if !(1..=FEEDS_MAX).contains(&value) {
+                faults.push(format!("limits.{name} is {value}, but must be from 1 to {FEEDS_MAX}"));
+            }
+        }
         for (name, per_s, burst) in [
             ("address", self.address_per_s, self.address_burst),
             ("auth", self.auth_per_s, self.auth_burst),

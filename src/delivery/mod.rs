@@ -25,5 +25,6 @@ pub mod schedule;
 pub mod secrets;
 pub mod signature;
 pub mod socket;
+pub mod trust;
 mod viewer;
 mod worker;

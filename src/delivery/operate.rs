@@ -280,7 +280,7 @@ fn checked(asked: &Redrive) -> Result<Wanted, FhirError> {
 }
 
 /// A lane by its number or its name.
-async fn find(conn: &mut Conn, lane: &str) -> Result<Lane, FhirError> {
+pub(super) async fn find(conn: &mut Conn, lane: &str) -> Result<Lane, FhirError> {
     let found = match lane.parse::<i64>() {
         Ok(number) => lanes::get(conn, number).await?,
         Err(_a_name) => lanes::named(conn, lane).await?,

@@ -20,6 +20,20 @@ use super::tls::client_certificate;
 /// # Errors
 /// 401 for a token that is not accepted, 400 for one in the URL, where it would be kept in logs; 503 when it cannot be checked.
 pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, FhirError> {
+    let caller = bearer(app, request).await?;
+    if !caller.is_anonymous() {
+        let client = caller.identity.client.as_deref().unwrap_or_default();
+        let issuer = caller.identity.issuer.as_deref().unwrap_or_default();
+        app.limits.check_client(issuer, client).map_err(|wait| FhirError::throttled("your app", wait))?;
+    }
+    Ok(caller)
+}
+
+/// The same without counting it: for one more look at a token whose request is under way.
+///
+/// # Errors
+/// As [`caller`].
+pub(super) async fn bearer(app: &App, request: &HttpRequest) -> Result<Caller, FhirError> {
     check_url(request)?;
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(sent) = headers.next() else {
@@ -32,12 +46,7 @@ pub(super) async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, F
     };
     let tokens = app.tokens().await.map_err(|error| unavailable(error.into()))?;
     match tokens.identify(token, app.now(), client_certificate(request).as_ref()).await {
-        Ok(identity) => {
-            let client = identity.client.as_deref().unwrap_or_default();
-            let issuer = identity.issuer.as_deref().unwrap_or_default();
-            app.limits.check_client(issuer, client).map_err(|wait| FhirError::throttled("your app", wait))?;
-            Ok(Caller { identity, address: client_address(app, request) })
-        }
+        Ok(identity) => Ok(Caller { identity, address: client_address(app, request) }),
         Err(TokenError::Invalid(sentence)) => Err(invalid(sentence)),
         Err(error) => Err(unavailable(error)),
     }

@@ -2,7 +2,7 @@
 
 use actix_web::web::{PayloadConfig, ServiceConfig, delete, get, head, patch, post, put, resource, scope, to};
 
-use super::api::lanes;
+use super::api::{changes, lanes, webhook_keys};
 use super::smart::consent;
 use super::{export, fhir, health, operations, smart, websocket};
 
@@ -183,6 +183,12 @@ pub fn routes(config: &mut ServiceConfig) {
     );
     config.service(
         scope("/api/v1")
+            .service(url("/changes", "GET, HEAD").route(get().to(changes::changes)).route(head().to(changes::changes)))
+            .service(
+                url("/webhook-keys", "GET, HEAD")
+                    .route(get().to(webhook_keys::webhook_keys))
+                    .route(head().to(webhook_keys::webhook_keys)),
+            )
             .service(url("/lanes", "GET, HEAD").route(get().to(lanes::list)).route(head().to(lanes::list)))
             .service(
                 url("/lanes/{lane}/attempts", "GET, HEAD")
@@ -194,6 +200,13 @@ pub fn routes(config: &mut ServiceConfig) {
             .service(url("/lanes/{lane}/resume", "POST").route(post().to(lanes::resume)))
             .service(url("/lanes/{lane}/restart", "POST").route(post().to(lanes::restart)))
             .service(url("/lanes/{lane}/redrive", "POST").route(post().to(lanes::redrive)))
+            .service(
+                url("/lanes/{lane}/secret", "GET, HEAD, POST, DELETE")
+                    .route(get().to(lanes::secrets))
+                    .route(head().to(lanes::secrets))
+                    .route(post().to(lanes::give_secret))
+                    .route(delete().to(lanes::take_secret)),
+            )
             .service(url("/lanes/{lane}", "GET, HEAD").route(get().to(lanes::show)).route(head().to(lanes::show)))
             .default_service(to(fhir::not_found)),
     );

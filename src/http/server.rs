@@ -17,6 +17,7 @@ use crate::fhir::error::{FhirError, Kind};
 use crate::fhir::resource::excerpt;
 
 use super::address::client_address;
+use super::api::webhook_keys::Opened;
 use super::body::{self, Refused};
 use super::fhir::refused;
 use super::http2::{self, Place};
@@ -36,10 +37,12 @@ const SHUTDOWN_S: u64 = 15;
 /// When the listener or the certificate cannot be used.
 pub fn serve(app: &Arc<App>, listener: TcpListener, tls: Option<Tls>) -> std::io::Result<Server> {
     let shared = Data::new(Arc::clone(app));
+    let webhook_keys = Data::new(Opened::default());
     let body_bytes_max = app.settings.server.body_bytes_max;
     let factory = move || {
         actix_web::App::new()
             .app_data(shared.clone())
+            .app_data(webhook_keys.clone())
             .app_data(PayloadConfig::new(body_bytes_max))
             .configure(routes)
             .wrap(Compress::default())

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use crate::app::App;
 use crate::delivery::socket::Socket;
 use crate::fhir::error::{FhirError, Kind};
+use crate::limits::network;
 
 use super::address::client_address;
 use super::fhir::refused;
@@ -61,7 +62,7 @@ pub async fn open(app: Shared, request: HttpRequest, payload: Payload) -> HttpRe
             return refused(&app, &request, error);
         }
     };
-    let Some(place) = app.sockets.take(client_address(&app, &request)) else {
+    let Ok(place) = app.limits.sockets.take(&client_address(&app, &request).map(network)) else {
         let sentence = "There are too many WebSockets open, here or from your address; close some or try later.";
         let mut error = FhirError::new(Kind::Throttled, sentence);
         error.wait = Some(RETRY);
@@ -162,7 +163,7 @@ async fn run(
     socket: &mut Socket,
 ) -> Result<std::convert::Infallible, End> {
     let opened_at = Instant::now();
-    let (mut fanned_out, mut ending) = (app.fanned_out.subscribe(), app.ending.subscribe());
+    let (mut fanned_out, mut ending) = (app.fanned_out.subscribe(), app.stopping.subscribe());
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_due, mut looked_at) = (false, opened_at);

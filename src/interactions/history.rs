@@ -13,17 +13,16 @@ use crate::fhir::outcome::{Issue, IssueCode};
 use crate::fhir::resource::excerpt;
 use crate::fhir::types::{Instant, ResourceType};
 use crate::search::date::DateRange;
-use crate::search::value::Target;
 use crate::store::View;
 use crate::store::change::Kind as ChangeKind;
 use crate::store::conn::Conn;
 use crate::store::history::{self, Of, Stretch, Version};
 use crate::store::resources;
 
-use super::access::{self, Sight};
 use super::answer::{Answer, etag, version_path};
 use super::link::{self, Pages};
-use super::read::{not_found, was_seen};
+use super::read::not_found;
+use super::seen::Seen;
 use super::write::stored;
 
 /// Whose history is asked for.
@@ -91,7 +90,7 @@ pub async fn history(
     };
     let view = if matches!(whose, Whose::Resource(..)) { View::Snapshot } else { View::Current };
     let stretch = Stretch { since: asked.since, during: asked.during, before, limit: 0 };
-    let (worker, seen) = (Arc::clone(app), Arc::new(Seen::new(app, caller, &whose)?));
+    let (worker, seen) = (Arc::clone(app), Arc::new(seen(app, caller, &whose)?));
     let count = asked.count;
     let found =
         app.store.search(view, async move |conn: &mut Conn| page(&worker, conn, &whose, &seen, stretch, count).await);
@@ -118,47 +117,13 @@ pub async fn history(
     Ok(Answer::new(200, Value::Object(bundle).to_string()))
 }
 
-/// What the caller may see of each type whose history is asked for.
-struct Seen(Vec<(ResourceType, Sight)>);
-
-impl Seen {
-    /// # Errors
-    /// 401 and 403 when that is nothing.
-    fn new(app: &App, caller: &Caller, whose: &Whose) -> Result<Self, FhirError> {
-        let all = match whose {
-            Whose::Resource(it, _) => vec![(*it, access::require(app, caller, Access::READ, *it)?)],
-            Whose::Type(it) => vec![(*it, access::require(app, caller, Access::SEARCH, *it)?)],
-            Whose::Everything => {
-                let all = ResourceType::ALL.iter();
-                let all = all.map(|it| (*it, access::sight(app, caller, Access::SEARCH, *it)));
-                all.filter(|(_, sight)| !matches!(sight, Sight::Nothing)).collect()
-            }
-        };
-        match all.is_empty() {
-            true => Err(access::denied(caller, Access::SEARCH, ResourceType::Practitioner)),
-            false => Ok(Self(all)),
-        }
-    }
-
-    fn types(&self) -> Vec<ResourceType> {
-        self.0.iter().map(|(resource_type, _)| *resource_type).collect()
-    }
-
-    fn is_everything(&self) -> bool {
-        self.0.iter().all(|(_, sight)| matches!(sight, Sight::Everything))
-    }
-
-    /// Whether the caller may see a version. A deletion is seen by those who saw what was deleted.
-    async fn reaches(&self, app: &App, conn: &mut Conn, version: &Version) -> Result<bool, FhirError> {
-        let Version { resource_type, id, .. } = version;
-        let Some((_, sight)) = self.0.iter().find(|(it, _)| it == resource_type) else { return Ok(false) };
-        match &version.body {
-            Some(body) => {
-                let target = Target { resource_type: *resource_type, id: id.clone() };
-                Ok(sight.reaches(app, &target, version.at, &stored(body)?))
-            }
-            None => was_seen(app, conn, sight, *resource_type, id, Some(version.version)).await,
-        }
+/// # Errors
+/// 401 and 403 for a caller who may see nothing of it.
+fn seen(app: &App, caller: &Caller, whose: &Whose) -> Result<Seen, FhirError> {
+    match whose {
+        Whose::Resource(it, _) => Seen::required(app, caller, Access::READ, &[*it]),
+        Whose::Type(it) => Seen::required(app, caller, Access::SEARCH, &[*it]),
+        Whose::Everything => Seen::allowed(app, caller, ResourceType::ALL.iter().copied()),
     }
 }
 

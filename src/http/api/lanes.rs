@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::auth::scope::Module;
 use crate::delivery::operate::{self, Order, Redrive};
+use crate::delivery::trust::{self, Wanted};
 use crate::fhir::error::FhirError;
 use crate::fhir::outcome::IssueCode;
 
@@ -75,6 +76,32 @@ pub async fn redrive(app: Shared, request: HttpRequest, lane: Path<String>, sent
         let wanted: Redrive = body(&request, &sent)?;
         let events = operate::order(&app, caller, &lane, Order::Redrive(wanted)).await?;
         Ok(json!({"events": events}))
+    })
+    .await
+}
+
+/// The one time that a secret is seen is when it is made.
+pub async fn secrets(app: Shared, request: HttpRequest, lane: Path<String>) -> HttpResponse {
+    serve(&app, &request, WRITE, async |_| {
+        let (lane, secrets) = trust::secrets(&app, &lane).await?;
+        Ok(json!({"lane": lane, "secrets": secrets}))
+    })
+    .await
+}
+
+pub async fn give_secret(app: Shared, request: HttpRequest, lane: Path<String>, sent: Bytes) -> HttpResponse {
+    serve(&app, &request, WRITE, async |caller| {
+        let wanted: Wanted = body(&request, &sent)?;
+        let (lane, secret) = trust::give_secret(&app, caller, &lane, wanted).await?;
+        Ok(json!({"lane": lane, "secret": secret}))
+    })
+    .await
+}
+
+pub async fn take_secret(app: Shared, request: HttpRequest, lane: Path<String>) -> HttpResponse {
+    serve(&app, &request, WRITE, async |caller| {
+        let lane = trust::take_secret(&app, caller, &lane).await?;
+        Ok(json!({"lane": lane, "secrets": []}))
     })
     .await
 }

@@ -1,6 +1,9 @@
 //! The modules beside FHIR, under `/api/v1`: JSON in, JSON out. Refusals are OperationOutcomes, as everywhere.
 
+pub mod changes;
 pub mod lanes;
+mod stream;
+pub mod webhook_keys;
 
 use std::sync::Arc;
 
@@ -29,14 +32,27 @@ async fn serve<T: Serialize>(
     (module, is_write): (Module, bool),
     handler: impl AsyncFnOnce(&Caller) -> Result<T, FhirError>,
 ) -> HttpResponse {
+    answer(app, request, async |caller| {
+        access::require_module(caller, module, is_write)?;
+        Ok(HttpResponse::Ok().json(handler(caller).await?))
+    })
+    .await
+}
+
+/// Runs a handler that decides by itself who may do what, and how that is answered.
+async fn answer(
+    app: &Shared,
+    request: &HttpRequest,
+    handler: impl AsyncFnOnce(&Caller) -> Result<HttpResponse, FhirError>,
+) -> HttpResponse {
     let known = identify::caller(app, request).await;
     let caller = known.as_ref().map_or_else(|_| identify::nobody(app, request), Clone::clone);
-    let answer = match known.and_then(|caller| access::require_module(&caller, module, is_write)) {
-        Ok(()) => handler(&caller).await,
+    let answer = match known {
+        Ok(_) => handler(&caller).await,
         Err(error) => Err(error),
     };
     match answer {
-        Ok(answer) => HttpResponse::Ok().json(answer),
+        Ok(answer) => answer,
         Err(error) => {
             identify::record(app, &caller, request, &error).await;
             refused(app, request, error)

@@ -12,6 +12,7 @@ use reqwest::redirect::Policy;
 use serde_json::json;
 
 use super::{assert_forbidden, assert_unknown, everything, organization};
+use crate::harness::tokens::Bearer;
 use crate::harness::{Answer, Server, on_both, tokens};
 
 const JSON: &str = "application/fhir+json";
@@ -45,6 +46,10 @@ const NO_S: &str = "system/Organization.crud system/Practitioner.cruds";
 const NO_SUBSCRIPTION: &str = "system/Subscription.cud system/Practitioner.cruds";
 /// Nothing that can be searched at all.
 const NO_SEARCH: &str = "system/*.crud";
+
+/// All but what deliveries need, and all but what it takes to change something about them.
+const NO_DELIVERY: &str = "system/*.cruds api/token.read api/launch.write";
+const READS_DELIVERY: &str = "system/*.cruds api/delivery.read";
 
 const EXPAND: &str = "/fhir/ValueSet/$expand?url=http://hl7.org/fhir/ValueSet/administrative-gender";
 const CHECK_CODE: &str = "/fhir/ValueSet/$validate-code?url=http://hl7.org/fhir/ValueSet/administrative-gender&code=male&system=http://hl7.org/fhir/administrative-gender";
@@ -143,6 +148,26 @@ const TABLE: &[Row] = &[
     ("POST", "/auth/login", "/auth/login", FORM, "username=ann", Own(403, 403, World::log_in)),
     ("POST", "/auth/consent", "/auth/consent", FORM, "decision=allow", Own(403, 403, World::consent)),
     ("POST", "/auth/logout", "/auth/logout", FORM, "x=y", Own(403, 403, World::log_out)),
+    ("GET", "/api/v1/changes", "/api/v1/changes?_type=Organization", "", "", Scope(NO_S, "system/Organization.s", 200)),
+    ("GET", "/api/v1/webhook-keys", "/api/v1/webhook-keys", "", "", Public(200)),
+    ("GET", "/api/v1/lanes", "/api/v1/lanes", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}", "/api/v1/lanes/1", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}/attempts", "/api/v1/lanes/1/attempts", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}/held", "/api/v1/lanes/Subscription%2Fs/held", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}/secret", "/api/v1/lanes/1/secret", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("HEAD", "/api/v1/changes", "/api/v1/changes?_type=Organization", "", "", Scope(NO_S, "system/Organization.s", 200)),
+    ("HEAD", "/api/v1/webhook-keys", "/api/v1/webhook-keys", "", "", Public(200)),
+    ("HEAD", "/api/v1/lanes", "/api/v1/lanes", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}", "/api/v1/lanes/1", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}/attempts", "/api/v1/lanes/1/attempts", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}/held", "/api/v1/lanes/Subscription%2Fs/held", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}/secret", "/api/v1/lanes/1/secret", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/pause", "/api/v1/lanes/1/pause", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/resume", "/api/v1/lanes/1/resume", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/restart", "/api/v1/lanes/1/restart", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/redrive", "/api/v1/lanes/1/redrive", "application/json", r#"{"dead": true}"#, Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/secret", "/api/v1/lanes/1/secret", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
+    ("DELETE", "/api/v1/lanes/{lane}/secret", "/api/v1/lanes/1/secret", "", "", Scope(READS_DELIVERY, "api/delivery.write", 200)),
 ];
 
 /// Everything that the routes need to be used as they are meant to be.
@@ -337,7 +362,10 @@ fn served() -> BTreeSet<(String, String)> {
         take(rest, route.to_owned());
     }
     // url("/metadata", "GET, HEAD").route(get().to(…))
-    for (marker, scope) in [(".service(url(\"", "/fhir"), (".service(auth(\"", "/auth")] {
+    let (fhir, api) = text.split_once("scope(\"/api/v1\")").expect("the scope of the modules");
+    for (text, marker, scope) in
+        [(fhir, ".service(url(\"", "/fhir"), (fhir, ".service(auth(\"", "/auth"), (api, ".service(url(\"", "/api/v1")]
+    {
         for part in text.split(marker).skip(1) {
             let part = part.split(".service(").next().expect("something");
             let (route, rest) = part.split_once("\",\"").expect("a route and what it allows");
@@ -358,6 +386,18 @@ fn served() -> BTreeSet<(String, String)> {
     found
 }
 
+/// Makes lane 1, whose receiver is nowhere.
+fn subscribe(server: &Server, operator: &Bearer<'_>) {
+    operator.store(&json!({"resourceType": "Subscription", "id": "s", "status": "requested", "reason": "A test",
+        "criteria": "Organization", "channel": {"type": "rest-hook", "endpoint": "http://127.0.0.1:1/hook"}}));
+    let watcher = Bearer::new(server, tokens::printed(server, "api/delivery.read"));
+    let lane = format!("{}/api/v1/lanes/1", server.base.trim_end_matches("/fhir"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while watcher.get(&lane).status != 200 {
+        assert!(std::time::Instant::now() < deadline, "there is no lane");
+    }
+}
+
 #[test]
 fn every_route_is_in_the_table_and_every_row_is_a_route() {
     let rows: BTreeSet<(String, String)> =
@@ -375,6 +415,7 @@ on_both! {
         let operator = everything(server);
         operator.store(&organization("acme", "Acme"));
         operator.store(&organization("gone", "Gone"));
+        subscribe(server, &operator);
         operator.store(&json!({"resourceType": "Subscription", "id": "own", "status": "requested", "reason": "to know",
             "criteria": "urn:plumbline:topic:organization-change", "channel": {"type": "websocket",
                 "payload": "application/fhir+json", "_payload": {"extension": [{"valueCode": "empty",

@@ -1,5 +1,6 @@
 //! The RESTful interactions of R4 (http.html), rule by rule.
 
+mod as_of;
 mod batch;
 mod capability;
 mod conditional;
