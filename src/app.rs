@@ -20,7 +20,7 @@ use crate::auth::token::{TokenError, Tokens};
 use crate::config::Settings;
 use crate::fhir::terminology::Terminology;
 use crate::fhir::types::Instant;
-use crate::limits::{Limits, Places};
+use crate::limits::Limits;
 use crate::net;
 use crate::search::extract::Extractor;
 use crate::search::page::Signature;
@@ -68,10 +68,8 @@ pub struct App {
     pub origins: ArcSwap<HashSet<String>>,
     /// Changes when changes have been fanned out to their subscribers: the position of the last one.
     pub fanned_out: watch::Sender<i64>,
-    /// Becomes true when the server is about to end: what is kept open is to be closed.
-    pub ending: watch::Sender<bool>,
-    /// For WebSockets.
-    pub sockets: Places,
+    /// True when the server is about to end: what waits for news comes to its end then.
+    pub stopping: watch::Sender<bool>,
     bundles: Semaphore,
     /// For operations of terminology.
     pub turns: Turns,
@@ -119,7 +117,6 @@ impl App {
         let turns = Turns::new(cores);
         let anonymous = Arc::new(Identity::anonymous(Scopes::parse(&settings.auth.anonymous_scope)));
         let limits = Limits::new(&settings.limits);
-        let sockets = Places::new(settings.limits.sockets_max, settings.limits.sockets_per_address);
         let origins = ArcSwap::default();
         Ok(Arc::new(Self {
             store,
@@ -137,8 +134,7 @@ impl App {
             limits,
             origins,
             fanned_out: watch::Sender::new(0),
-            ending: watch::Sender::new(false),
-            sockets,
+            stopping: watch::Sender::new(false),
             bundles,
             turns,
             exports: watch::Sender::new(()),

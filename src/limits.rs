@@ -1,4 +1,5 @@
-//! How often one client may ask: a token bucket for each address and for each SMART client. And how much it may keep open.
+//! How often one client may ask: a token bucket for each address and for each SMART client. And how many of its requests may
+//! wait at once.
 
 mod places;
 
@@ -30,6 +31,8 @@ pub struct Limits {
     hasher: RandomState,
     /// For requests that wait for changes.
     pub feeds: Places,
+    /// For WebSockets.
+    pub sockets: Places,
 }
 
 impl Limits {
@@ -42,6 +45,7 @@ impl Limits {
             polls: Buckets::new(settings.polls_per_s, settings.polls_burst),
             hasher: RandomState::new(),
             feeds: Places::new(settings.feeds_max, settings.feeds_per_client),
+            sockets: Places::new(settings.sockets_max, settings.sockets_per_address),
         }
     }
 
@@ -133,12 +137,12 @@ mod tests {
             auth_burst: burst,
             client_per_s: per_s,
             client_burst: burst,
-            feeds_max: 1,
-            feeds_per_client: 1,
             polls_per_s: per_s,
             polls_burst: burst,
             sockets_max: 0,
             sockets_per_address: 0,
+            feeds_max: 1,
+            feeds_per_client: 1,
         })
     }
 

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-use super::PAGE_RESOURCES;
 use super::lines::{Compression, Lines};
 use crate::app::App;
 use crate::fhir::types::ResourceType;
@@ -20,7 +19,7 @@ use crate::store::conn::Conn;
 use crate::store::error::{StoreError, UnitError};
 use crate::store::page;
 use crate::store::snapshot::Snapshot;
-use crate::store::walk::{self, Place};
+use crate::store::walk::Live;
 
 #[derive(Debug, Error)]
 pub enum ExportError {
@@ -93,10 +92,10 @@ async fn one_type(
     let path = folder.join(compression.file_name(resource_type));
     let failed = |source| ExportError::Write { path: path.clone(), source };
     let mut file: Option<Lines> = None;
-    let mut place = Place::start(None);
+    let mut walk = Live::begin(snapshot.conn(), resource_type, None).await?;
     loop {
         snapshot.go_on()?;
-        let bodies = walk::live(snapshot.conn(), resource_type, None, &mut place, PAGE_RESOURCES).await?;
+        let bodies = walk.next(snapshot.conn()).await?;
         if bodies.is_empty() {
             break;
         }

@@ -27,8 +27,6 @@ use crate::store::change;
 use crate::store::conn::Conn;
 use crate::store::export_jobs::{self, State};
 
-/// Resources that one statement brings.
-const PAGE_RESOURCES: i64 = 1_000;
 /// How often somebody looks for exports whose lease is over, and for files that are over.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often an export is begun before it is given up.
@@ -88,26 +86,29 @@ async fn one(app: Arc<App>, found: Found) {
             None => return tracing::info!(export = %id, "an export was removed while it ran"),
         },
     };
-    let outcome = match result {
-        Ok(outcome) => outcome,
+    let (outcome, failure) = match result {
+        Ok(outcome) => (outcome, None),
         Err(error) if error.kind == Kind::Unavailable && attempt < ATTEMPTS_MAX => {
             // Its lease runs out, and then somebody tries again.
             return tracing::warn!(export = %id, %error, source = ?error.source, "an export was broken off; it is begun again");
         }
         Err(error) => {
-            if error.kind == Kind::Internal {
-                tracing::error!(export = %id, %error, source = ?error.source, "an export has failed");
-            } else {
-                tracing::info!(export = %id, %error, "an export is not what who asked for it may see any more");
-            }
-            Outcome::Failed { status: error.kind.status(), sentence: error.to_string() }
+            let outcome = Outcome::Failed { status: error.kind.status(), sentence: error.to_string() };
+            (outcome, Some(error))
         }
     };
-    match finish(&app, &caller, &id, attempt, &outcome).await {
-        Ok(true) => tracing::info!(export = %id, "an export is over"),
-        Ok(false) => tracing::info!(export = %id, "an export was removed, or begun again elsewhere, while it ran"),
-        Err(error) => {
-            tracing::error!(export = %id, %error, source = ?error.source, "the end of an export is not stored")
+    match (finish(&app, &caller, &id, attempt, &outcome).await, failure) {
+        // Its files may have been removed while they were written.
+        (Ok(false), _) => tracing::info!(export = %id, "an export was removed, or begun again elsewhere, while it ran"),
+        (Ok(true), None) => tracing::info!(export = %id, "an export is complete"),
+        (Ok(true), Some(error)) if audit::is_for_lack_of_rights(&error) => {
+            tracing::info!(export = %id, %error, "who asked for an export may not see it any more");
+        }
+        (Ok(true), Some(error)) => {
+            tracing::error!(export = %id, %error, source = ?error.source, "an export has failed");
+        }
+        (Err(error), _) => {
+            tracing::error!(export = %id, %error, source = ?error.source, "the end of an export is not stored");
         }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use super::PAGE_RESOURCES;
 use super::lines::{Compression, Lines};
 use crate::app::App;
 use crate::fhir::error::{FhirError, Kind};
@@ -20,7 +19,7 @@ use crate::interactions::read::was_seen;
 use crate::interactions::write::stored;
 use crate::store::page;
 use crate::store::snapshot::Snapshot;
-use crate::store::walk::{self, Place};
+use crate::store::walk::{self, Live, PAGE_RESOURCES, Place};
 
 /// Row ids of matches that are held at once: 8 MB.
 const RIDS_MAX: i64 = 1_000_000;
@@ -114,10 +113,10 @@ async fn output(
         Ok(())
     };
     if part.query.filters.is_empty() {
-        let mut place = Place::start(since);
+        let mut walk = Live::begin(snapshot.conn(), resource_type, since).await?;
         loop {
             snapshot.go_on()?;
-            let bodies = walk::live(snapshot.conn(), resource_type, since, &mut place, PAGE_RESOURCES).await?;
+            let bodies = walk.next(snapshot.conn()).await?;
             if bodies.is_empty() {
                 break;
             }
@@ -171,7 +170,7 @@ async fn deleted(
         let mut place = Place::start(Some(since));
         loop {
             snapshot.go_on()?;
-            let some = walk::deleted(snapshot.conn(), resource_type, &mut place, PAGE_RESOURCES).await?;
+            let some = walk::deleted(snapshot.conn(), resource_type, &mut place).await?;
             if some.is_empty() {
                 break;
             }

@@ -107,10 +107,10 @@ pub fn run(mut settings: Settings, args: &ServeArgs) -> anyhow::Result<ExitCode>
             );
         }
         let handle = server.handle();
-        let ending = Arc::clone(&app);
+        let stopping = Arc::clone(&app);
         actix_web::rt::spawn(async move {
             stop_signal().await;
-            ending.ending.send_replace(true);
+            stopping.stopping.send_replace(true);
             tracing::info!("stopping: requests under way are finished first");
             handle.stop(true).await;
         });

@@ -14,22 +14,22 @@ pub struct Limits {
     pub refusals_burst: u32,
     pub client_per_s: f64,
     pub client_burst: u32,
-    /// Requests that wait for changes.
-    pub feeds_max: u32,
-    pub feeds_per_client: u32,
     pub polls_per_s: f64,
     pub polls_burst: u32,
     /// WebSockets that are open: all, and those of one address.
     pub sockets_max: u32,
     pub sockets_per_address: u32,
+    /// Requests that wait for changes.
+    pub feeds_max: u32,
+    pub feeds_per_client: u32,
 }
 
 /// One in 3,333 seconds: with a burst of a million, nanoseconds still fit 64 bits.
 const PER_S_MIN: f64 = 0.0003;
 const PER_S_MAX: f64 = 1_000_000.0;
 const BURST_MAX: u32 = 1_000_000;
-const FEEDS_MAX: u32 = 100_000;
 const SOCKETS_MAX: u32 = 100_000;
+const FEEDS_MAX: u32 = 100_000;
 
 impl Limits {
     /// What is wrong with them.

@@ -62,7 +62,7 @@ pub async fn open(app: Shared, request: HttpRequest, payload: Payload) -> HttpRe
             return refused(&app, &request, error);
         }
     };
-    let Ok(place) = app.sockets.take(&client_address(&app, &request).map(network)) else {
+    let Ok(place) = app.limits.sockets.take(&client_address(&app, &request).map(network)) else {
         let sentence = "There are too many WebSockets open, here or from your address; close some or try later.";
         let mut error = FhirError::new(Kind::Throttled, sentence);
         error.wait = Some(RETRY);
@@ -163,7 +163,7 @@ async fn run(
     socket: &mut Socket,
 ) -> Result<std::convert::Infallible, End> {
     let opened_at = Instant::now();
-    let (mut fanned_out, mut ending) = (app.fanned_out.subscribe(), app.ending.subscribe());
+    let (mut fanned_out, mut ending) = (app.fanned_out.subscribe(), app.stopping.subscribe());
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_due, mut looked_at) = (false, opened_at);

@@ -5,7 +5,11 @@ use diesel::sql_types as st;
 use crate::fhir::types::{Instant, ResourceType};
 
 use super::conn::Conn;
+use super::dialect::Dialect;
 use super::error::StoreError;
+
+/// Resources that one statement brings.
+pub const PAGE_RESOURCES: i64 = 1_000;
 
 /// How far a walk has come: the row ids before this one are behind it; where it goes by time, those before this moment.
 #[derive(Clone, Copy, Debug)]
@@ -22,31 +26,74 @@ impl Place {
     }
 }
 
-/// The live resources of a type after a place, at most `limit`, as the JSON that is stored: by row id, or by the moment of
-/// their last change when `since` asks for what changed after it. The place is moved behind them.
-///
-/// # Errors
-/// [`StoreError`] of the statement.
-pub async fn live(
-    conn: &mut Conn,
+/// A walk over the live resources of a type, in a transaction that sees one state. One at a time on a connection.
+pub struct Live {
     resource_type: ResourceType,
     since: Option<Instant>,
-    place: &mut Place,
-    limit: i64,
-) -> Result<Vec<String>, StoreError> {
-    let mut sql = conn.sql("SELECT r.rid, r.last_updated, r.body FROM resource r WHERE r.rtype = ");
-    sql.i16(resource_type.code()).text(" AND r.live = 1 AND ");
-    if since.is_some() {
-        sql.text("(r.last_updated, r.rid) > (").i64(place.at).text(", ").i64(place.rid);
-        sql.text(") ORDER BY r.last_updated, r.rid LIMIT ").i64(limit);
-    } else {
-        sql.text("r.rid > ").i64(place.rid).text(" ORDER BY r.rid LIMIT ").i64(limit);
+    /// SQLite: where the next page begins. PostgreSQL has a cursor: left to find each page anew, it chooses an index by which it
+    /// passes over all other types first.
+    place: Place,
+}
+
+impl Live {
+    /// Begins a walk; with `since`, over what changed after that moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the statements.
+    pub async fn begin(
+        conn: &mut Conn,
+        resource_type: ResourceType,
+        since: Option<Instant>,
+    ) -> Result<Self, StoreError> {
+        if conn.dialect() == Dialect::Postgres {
+            let since = since.map(|since| format!(" AND last_updated > {}", since.0)).unwrap_or_default();
+            // All of it is read: the order does not matter, and whatever plan is the shortest to its end will do.
+            conn.batch(&format!(
+                "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL cursor_tuple_fraction = 1; \
+                 DECLARE walk NO SCROLL CURSOR FOR SELECT body FROM resource WHERE rtype = {} AND live = 1{since}; \
+                 SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off",
+                resource_type.code()
+            ))
+            .await?;
+        }
+        Ok(Self { resource_type, since, place: Place::start(since) })
     }
-    let rows = conn.rows::<(st::BigInt, st::BigInt, st::Text), (i64, i64, String)>(&sql).await?;
-    if let Some((rid, at, _)) = rows.last() {
-        *place = Place { at: *at, rid: *rid };
+
+    /// The next resources, as the JSON that is stored; none at the end.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the statement.
+    pub async fn next(&mut self, conn: &mut Conn) -> Result<Vec<String>, StoreError> {
+        match conn.dialect() {
+            Dialect::Sqlite => self.page(conn).await,
+            Dialect::Postgres => {
+                let mut fetch = conn.sql("FETCH FORWARD ");
+                fetch.made(PAGE_RESOURCES.to_string()).text(" FROM walk");
+                let rows = conn.rows::<(st::Text,), (String,)>(&fetch).await?;
+                if rows.is_empty() {
+                    conn.batch("CLOSE walk").await?;
+                }
+                Ok(rows.into_iter().map(|(body,)| body).collect())
+            }
+        }
     }
-    Ok(rows.into_iter().map(|(_, _, body)| body).collect())
+
+    async fn page(&mut self, conn: &mut Conn) -> Result<Vec<String>, StoreError> {
+        let Place { at, rid } = self.place;
+        let mut sql = conn.sql("SELECT r.rid, r.last_updated, r.body FROM resource r WHERE r.rtype = ");
+        sql.i16(self.resource_type.code()).text(" AND r.live = 1 AND ");
+        if self.since.is_some() {
+            sql.text("(r.last_updated, r.rid) > (").i64(at).text(", ").i64(rid);
+            sql.text(") ORDER BY r.last_updated, r.rid LIMIT ").i64(PAGE_RESOURCES);
+        } else {
+            sql.text("r.rid > ").i64(rid).text(" ORDER BY r.rid LIMIT ").i64(PAGE_RESOURCES);
+        }
+        let rows = conn.rows::<(st::BigInt, st::BigInt, st::Text), (i64, i64, String)>(&sql).await?;
+        if let Some((rid, at, _)) = rows.last() {
+            self.place = Place { at: *at, rid: *rid };
+        }
+        Ok(rows.into_iter().map(|(_, _, body)| body).collect())
+    }
 }
 
 /// The live resources with these row ids, as the JSON that is stored.
@@ -68,8 +115,8 @@ pub struct Deleted {
     pub version: i64,
 }
 
-/// The resources of a type that are deleted and whose deletion stands after a place, in order of time, at most `limit`. The
-/// place is moved behind them.
+/// The resources of a type that are deleted and whose deletion stands after a place, in order of time: a page of them. The
+/// place is moved behind it.
 ///
 /// # Errors
 /// [`StoreError`] of the statement.
@@ -77,11 +124,10 @@ pub async fn deleted(
     conn: &mut Conn,
     resource_type: ResourceType,
     place: &mut Place,
-    limit: i64,
 ) -> Result<Vec<Deleted>, StoreError> {
     let mut sql = conn.sql("SELECT r.rid, r.last_updated, r.id, r.version FROM resource r WHERE r.rtype = ");
     sql.i16(resource_type.code()).text(" AND r.live = 0 AND r.version > 0 AND (r.last_updated, r.rid) > (");
-    sql.i64(place.at).text(", ").i64(place.rid).text(") ORDER BY r.last_updated, r.rid LIMIT ").i64(limit);
+    sql.i64(place.at).text(", ").i64(place.rid).text(") ORDER BY r.last_updated, r.rid LIMIT ").i64(PAGE_RESOURCES);
     type Types = (st::BigInt, st::BigInt, st::Text, st::BigInt);
     let rows = conn.rows::<Types, (i64, i64, String, i64)>(&sql).await?;
     if let Some((rid, at, ..)) = rows.last() {

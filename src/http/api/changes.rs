@@ -120,7 +120,7 @@ async fn wait_for(
     }
     let _place = place(app, caller)?;
     let mut follower = Follower::new(app);
-    let mut stopped = app.ending.subscribe();
+    let mut stopped = app.stopping.subscribe();
     while page.changes.is_empty() {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,

@@ -57,7 +57,7 @@ pub(super) fn follow(following: Following) -> impl Stream<Item = Result<Bytes, a
 async fn run(following: &Following, send: &mpsc::Sender<Bytes>) -> Result<(), FhirError> {
     let Following { app, request, feed, .. } = following;
     let mut follower = Follower::new(app);
-    let mut stopped = app.ending.subscribe();
+    let mut stopped = app.stopping.subscribe();
     let mut looked_at = Instant::now();
     let mut position = following.after;
     let mut text = format!("retry: {RETRY_MS}\nid: {position}\n\n");
