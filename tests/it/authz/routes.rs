@@ -42,6 +42,7 @@ const NO_R: &str = "system/Organization.cuds system/Practitioner.cruds";
 const NO_U: &str = "system/Organization.crds system/Practitioner.cruds";
 const NO_D: &str = "system/Organization.crus system/Practitioner.cruds";
 const NO_S: &str = "system/Organization.crud system/Practitioner.cruds";
+const NO_DELIVERY: &str = "system/*.cruds api/launch.write";
 const NO_SUBSCRIPTION: &str = "system/Subscription.cud system/Practitioner.cruds";
 /// Nothing that can be searched at all.
 const NO_SEARCH: &str = "system/*.crud";
@@ -131,6 +132,18 @@ const TABLE: &[Row] = &[
     ("GET", "/fhir", "/fhir?_type=Organization", "", "", Scope(NO_SEARCH, "system/Organization.s", 200)),
     ("HEAD", "/fhir", "/fhir?_type=Organization", "", "", Scope(NO_SEARCH, "system/Organization.s", 200)),
     ("POST", "/fhir", "/fhir", JSON, TRANSACTION, Scope(NO_U, "system/Organization.u", 200)),
+    ("GET", "/api/v1/lanes", "/api/v1/lanes", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes", "/api/v1/lanes", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}/attempts", "/api/v1/lanes/1/attempts", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}/attempts", "/api/v1/lanes/1/attempts", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}/held", "/api/v1/lanes/1/held", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}/held", "/api/v1/lanes/1/held", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("GET", "/api/v1/lanes/{lane}", "/api/v1/lanes/1", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("HEAD", "/api/v1/lanes/{lane}", "/api/v1/lanes/1", "", "", Scope(NO_DELIVERY, "api/delivery.read", 200)),
+    ("POST", "/api/v1/lanes/{lane}/pause", "/api/v1/lanes/1/pause", "", "", Scope("api/delivery.read", "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/resume", "/api/v1/lanes/1/resume", "", "", Scope("api/delivery.read", "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/restart", "/api/v1/lanes/1/restart", "", "", Scope("api/delivery.read", "api/delivery.write", 200)),
+    ("POST", "/api/v1/lanes/{lane}/redrive", "/api/v1/lanes/1/redrive", "application/json", r#"{"dead": true}"#, Scope("api/delivery.read", "api/delivery.write", 200)),
     ("GET", "/auth/jwks", "/auth/jwks", "", "", Public(200)),
     ("HEAD", "/auth/jwks", "/auth/jwks", "", "", Public(200)),
     ("POST", "/auth/token", "/auth/token", FORM, "grant_type=client_credentials&scope=system/*.rs", Own(401, 401, World::token)),
@@ -336,10 +349,11 @@ fn served() -> BTreeSet<(String, String)> {
         let (route, rest) = part.split_once("\",").expect("a route and its method");
         take(rest, route.to_owned());
     }
-    // url("/metadata", "GET, HEAD").route(get().to(…))
-    for (marker, scope) in [(".service(url(\"", "/fhir"), (".service(auth(\"", "/auth")] {
-        for part in text.split(marker).skip(1) {
-            let part = part.split(".service(").next().expect("something");
+    // url("/metadata", "GET, HEAD").route(get().to(…)), within the scope that begins before it
+    for part in text.split("config.service(scope(\"").skip(1) {
+        let (scope, services) = part.split_once("\")").expect("a scope");
+        for part in services.split(".service(").skip(1) {
+            let part = part.trim_start_matches("url(\"").trim_start_matches("auth(\"");
             let (route, rest) = part.split_once("\",\"").expect("a route and what it allows");
             let (allowed, rest) = rest.split_once("\")").expect("what it allows");
             let methods: Vec<&str> = rest.split(".route(").skip(1).collect();
