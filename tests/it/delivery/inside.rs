@@ -84,7 +84,7 @@ fn type_of(resource: &Value) -> ResourceType {
 pub async fn open(data: &TempDir, url: Option<String>, change: impl Fn(&mut Settings)) -> Arc<App> {
     let mut settings = Settings::load(None).expect("settings");
     settings.data = data.path().to_owned();
-    settings.database_url = url.map(Into::into);
+    settings.database_url = url;
     settings.validation.enforce = Enforce::Base;
     settings.net.allow_private = vec!["127.0.0.0/8".into()];
     change(&mut settings);
