@@ -290,14 +290,14 @@ mod tests {
         assert_eq!(breakers.may_send(A, at(5)), Verdict::Probe);
         breakers.released(A, at(6));
         assert_eq!(breakers.may_send(A, at(6)), Verdict::Probe);
-        // The timeout is 15 s.
-        assert_eq!(breakers.may_send(A, at(30)), Verdict::WaitUntil(at(31)));
-        assert_eq!(breakers.may_send(A, at(31)), Verdict::Probe);
+        // A call may take a minute, and then some.
+        assert_eq!(breakers.may_send(A, at(75)), Verdict::WaitUntil(at(76)));
+        assert_eq!(breakers.may_send(A, at(76)), Verdict::Probe);
         // Without a probe there is nothing to give up.
-        breakers.failed(A, at(31));
-        breakers.released(A, at(32));
-        assert_eq!(breakers.may_send(A, at(32)), Verdict::WaitUntil(at(41)));
-        breakers.released("b.example:443", at(32));
+        breakers.failed(A, at(76));
+        breakers.released(A, at(77));
+        assert_eq!(breakers.may_send(A, at(77)), Verdict::WaitUntil(at(86)));
+        breakers.released("b.example:443", at(77));
     }
 
     #[test]

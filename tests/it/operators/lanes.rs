@@ -53,7 +53,6 @@ on_both! {
         world.change("acme", "Two");
         world.until("events", &json!(2));
         world.until("owed", &json!(2));
-        std::thread::sleep(Duration::from_millis(1_500));
         assert_eq!(world.receiver.numbers(), Vec::<i64>::new());
         let (code, text, _) = world.run(&["lanes", "resume", "Subscription/s"]);
         assert!(code == 0 && text.contains("false"), "{text}");

@@ -9,7 +9,7 @@ fn supporting() -> Vec<Value> {
     vec![
         json!({"resourceType": "Task", "status": "requested", "intent": "order"}),
         json!({"resourceType": "Basic", "code": code}),
-        json!({"resourceType": "Subscription", "status": "requested", "reason": "Test", "criteria": "Organization?active=true",
+        json!({"resourceType": "Subscription", "status": "off", "reason": "Test", "criteria": "Organization?active=true",
             "channel": {"type": "rest-hook", "endpoint": "https://client.example/hook"}}),
         json!({"resourceType": "Provenance", "target": [{"reference": "Organization/a"}], "recorded": "2026-01-31T12:00:00Z",
             "agent": [{"who": {"display": "Somebody"}}]}),

@@ -130,7 +130,7 @@ on_both! {
             assert!(text.contains(&status.to_string()), "{failed}");
             // It is not tried again until that is asked for.
             receiver.answer(200);
-            std::thread::sleep(Duration::from_millis(1_200));
+            activate(&own, &by_hook(&receiver.url(), "empty"));
             assert_eq!(own.get(&format!("Subscription/{id}")).body["status"], "error");
         }
     }

@@ -61,7 +61,7 @@ fn subscribe(by: &Bearer<'_>, subscription: &Value) -> String {
 
 /// Asks until the answer is right; it has ten seconds.
 fn until(what: &str, ask: impl Fn() -> Answer, is_right: impl Fn(&Answer) -> bool) -> Answer {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = ask();
         if is_right(&answer) {

@@ -70,7 +70,7 @@ impl Receiver {
 
     /// Waits until there are so many of a kind; these.
     pub fn until(&self, kind: &str, count: usize) -> Vec<Received> {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             let found: Vec<Received> = self.all().into_iter().filter(|it| it.kind() == kind).collect();
             if found.len() >= count {
