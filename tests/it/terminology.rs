@@ -215,7 +215,8 @@ on_both! {
         let statement = server.get("metadata").body;
         let resources = statement["rest"][0]["resource"].as_array().expect("resources");
         let mut declared = Vec::new();
-        for resource in resources {
+        // Those of Subscriptions have tests of their own.
+        for resource in resources.iter().filter(|resource| resource["type"] != "Subscription") {
             for operation in resource["operation"].as_array().into_iter().flatten() {
                 let (resource_type, name) = (resource["type"].as_str().expect("a type"), operation["name"].as_str().expect("a name"));
                 let defined_for = if name == "validate" { "Resource" } else { resource_type };
