@@ -247,7 +247,7 @@ async fn store(machine: &Machine, mark: Mark, plan: Plan, horizon: i64) -> Resul
 /// What a version of a Subscription makes of its lane.
 async fn lane_of(conn: &mut Conn, change: &Pending) -> Result<Option<Subscribed>, StoreError> {
     let Some(content) = changes::contents(conn, vec![change.seq]).await?.pop() else { return Ok(None) };
-    let state = subscription::state(content.after.as_deref());
+    let (state, error) = subscription::state(content.after.as_deref());
     let name = format!("{}{}", subscription::NAME, content.id);
-    Ok(Some(Subscribed { name, state, version: change.version, changed: 0, body: content.after }))
+    Ok(Some(Subscribed { name, state, version: change.version, changed: 0, body: content.after, error }))
 }

@@ -60,16 +60,17 @@ pub fn definition(app: &App, body: &str) -> Result<Definition, String> {
     })
 }
 
-/// What a version of a Subscription asks of the machine that delivers.
-pub fn state(body: Option<&str>) -> lanes::State {
-    let status = body.and_then(|body| stored(body).ok());
-    let status = status.as_ref().and_then(|body| body.get("status")?.as_str()).and_then(Status::parse);
-    match status {
+/// What a version of a Subscription asks of the machine that delivers, and why it has failed, if it has.
+pub fn state(body: Option<&str>) -> (lanes::State, Option<String>) {
+    let body = body.and_then(|body| stored(body).ok());
+    let text = |name: &str| body.as_ref().and_then(|body| body.get(name)?.as_str());
+    let state = match text("status").and_then(Status::parse) {
         Some(Status::Requested) => lanes::State::Starting,
         Some(Status::Active) => lanes::State::Active,
         Some(Status::Error) => lanes::State::Failed,
         Some(Status::Off) | None => lanes::State::Off,
-    }
+    };
+    (state, text("error").map(str::to_owned))
 }
 
 /// An event as notifications tell of it to one who may read what it is about, or may not (`is_seen`).

@@ -177,6 +177,8 @@ pub struct Subscribed {
     pub version: i64,
     pub changed: i64,
     pub body: Option<String>,
+    /// Why it has failed, if it has.
+    pub error: Option<String>,
 }
 
 /// Makes or changes a lane. Numbers go on where they were. What failed before is tried at once.
@@ -185,15 +187,18 @@ pub struct Subscribed {
 /// [`StoreError`] of the statement.
 pub async fn subscribe(conn: &mut Conn, new: &Subscribed) -> Result<(), StoreError> {
     let counts = i16::from(matches!(new.state, State::Active | State::Failed));
-    let mut sql = conn.sql("INSERT INTO lane (name, state, counts, version, changed, body) VALUES (");
+    let mut sql = conn.sql("INSERT INTO lane (name, state, counts, version, changed, body, error) VALUES (");
     sql.str(new.name.as_str()).text(", ").i16(new.state as i16).text(", ").i16(counts).text(", ").i64(new.version);
     sql.text(", ").i64(new.changed).text(", ").bind(Bind::NullableText(new.body.clone()));
+    sql.text(", ").bind(Bind::NullableText(new.error.clone()));
     sql.text(") ON CONFLICT (name) DO UPDATE SET state = excluded.state, version = excluded.version, ");
     sql.text("changed = excluded.changed, body = excluded.body, epoch = lane.epoch + 1, ");
     // Who was counting goes on while it is greeted anew.
     sql.text("counts = CASE WHEN excluded.state = 1 THEN lane.counts ELSE excluded.counts END");
     if matches!(new.state, State::Starting | State::Active) {
         sql.text(", due_at = 0, failures = 0, failing_since = NULL, error = NULL");
+    } else {
+        sql.text(", error = excluded.error");
     }
     conn.execute(&sql).await.map(|_rows| ())
 }
